@@ -1,0 +1,40 @@
+# The words people and CI use. Each does its own set-up.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test check ui clean
+
+VENV := .venv
+READY := $(VENV)/.ready
+# Stages call `python`; it must be the one of the environment, whoever calls make.
+IN_VENV := source $(VENV)/bin/activate &&
+STUDY ?= .
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY)  ## the environment in .venv, from requirements.lock
+
+$(READY): pyproject.toml requirements.lock infra/setup.sh
+	infra/setup.sh $(VENV)
+	touch $@
+
+repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than the one in params.yaml
+	$(IN_VENV) cd $(STUDY) && time dvc repro
+	@echo "Report: $(STUDY)/reports/index.html. Runs and models: make ui"
+
+test: $(READY)  ## pass the tests
+	$(IN_VENV) pytest
+
+check: $(READY)  ## lint, types, and which room may import which
+	$(IN_VENV) ruff check . && ruff format --check . && mypy && lint-imports
+
+ui: $(READY)  ## MLflow's pages on the results, on this machine only
+	@echo "MLflow: http://127.0.0.1:$${PORT:-5000} (experiments under Model training; stop with Ctrl-C)"
+	$(IN_VENV) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	  mlflow server --host 127.0.0.1 --port $${PORT:-5000} --workers 1 \
+	  --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlruns
+
+clean:  ## remove what was computed (not the environment, not DVC's cache)
+	rm -rf data models transfers runs mlruns mlflow.db* reports .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	git checkout -q -- reports dvc.lock 2>/dev/null || true

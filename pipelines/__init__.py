@@ -1,0 +1,1 @@
+"""One thin file per DVC stage, the typed tree of `params.yaml`, and the command line."""

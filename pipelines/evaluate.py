@@ -1,0 +1,90 @@
+"""Stage `evaluate`: open the sealed test cells of a model or of a transfer, once, for all its arms."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from pipelines.params import Params, read_params
+from pipelines.stage import (
+    DATA,
+    MODELS,
+    REPORTS,
+    TRANSFERS,
+    digest,
+    project_root,
+    run,
+    whole_folder,
+    write_whole,
+)
+from sim_models.config import BadInput
+from sim_models.evaluation.panels import save_panel
+from sim_models.evaluation.scores import Restored, restore, score
+from sim_models.restorer import Restorer
+from sim_models.sources.prepared import Prepared
+from sim_models.tracking.runs import Tracker, data_version
+
+METRICS_FOR_DVC = ("psnr_targetrange_noscale", "ssim_targetrange_noscale")
+DIGITS = 4
+"""more would change with the make of the processor"""
+
+
+def main(kind: str, key: str) -> None:
+    """Write `reports/<kind>/<key>`, kind being `models` or `transfers`: scores, panels and `metrics.json`."""
+    params = read_params()
+    structure, arms = read_arms(params, kind, key)
+    prepared = Prepared.open(DATA / "fields" / structure)
+    evaluation, out = params.evaluation, REPORTS / kind / key
+    tables: list[pd.DataFrame] = []
+    shown: dict[str, Restored] = {}
+    with whole_folder(out / "details") as details:
+        for restored in restore(prepared.fields("test"), arms, evaluation.wiener):
+            tables.append(score(restored, evaluation.border_px))
+            shown.setdefault(restored.field.level, restored)
+        table = pd.concat(tables, ignore_index=True)
+        table.to_csv(details / "scores.csv", index=False, float_format="%.6g")
+        for level, restored in shown.items():
+            save_panel(restored, table, details / f"panel_{level}.png")
+    means = _means(table)
+    write_whole(out / "metrics.json", json.dumps(means, indent=2) + "\n")
+    _log(f"evaluate {key}", means, out / "details", prepared, params)
+
+
+def read_arms(params: Params, kind: str, key: str) -> tuple[str, dict[str, Restorer]]:
+    """The structure that is restored, and the restorer of each arm."""
+    if kind == "models":
+        return params.model(key).structure, {"scratch": Restorer.load(MODELS / key)}
+    if kind == "transfers":
+        arms = ("direct", "finetune", "scratch")
+        return params.transfer(key).structure, {arm: Restorer.load(TRANSFERS / key / arm) for arm in arms}
+    raise BadInput(f"'{kind}' cannot be evaluated; choose models or transfers")
+
+
+def _means(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Mean over test fields, by metric and arm."""
+    means = table.groupby(["metric", "arm"])["value"].mean().round(DIGITS)
+    return {
+        metric: {str(arm): float(value) for arm, value in means[metric].items()} for metric in METRICS_FOR_DVC
+    }
+
+
+def _log(
+    name: str, means: Mapping[str, Mapping[str, float]], details: Path, prepared: Prepared, params: Params
+) -> None:
+    tracker = Tracker.open(params.study, project_root())
+    opened = {"sim.kind": "evaluation", "sim.structure": prepared.structure, "sim.split": prepared.split.hash}
+    data = {"sim.data": data_version(prepared.folder)}
+    settings = params.evaluation.model_dump(mode="json")
+    key = digest(name, details)
+    with tracker.run(name, key, settings, {**opened, **data}) as this:
+        # Whoever looks often enough at test cells has chosen on them; so it is counted.
+        this.tags({"sim.test_cells_opened": str(tracker.count(opened))})
+        this.metrics(
+            {f"test_{metric}_{arm}": value for metric, arms in means.items() for arm, value in arms.items()}
+        )
+        this.folder(details, "test")
+
+
+if __name__ == "__main__":
+    run(main)

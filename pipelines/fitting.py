@@ -1,0 +1,113 @@
+"""Fit jobs on Ray and log them to MLflow: what the stages `train` and `transfer` share."""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+import sim_models
+from pipelines.stage import REPORTS, RUNS, digest, write_whole
+from sim_models.config import BadInput
+from sim_models.tracking.runs import WEIGHTS, Run, Tracker, data_version
+from sim_models.training.distributed import Place, fit
+from sim_models.training.job import Job, lay_out
+from sim_models.training.loop import State
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a stage keeps what lets it go on after an interruption. Gone once it has ended well."""
+
+    folder: Path
+    execution: str
+    """the same until the stage has ended well, new when it is run anew; part of every run's key"""
+
+    def key(self, *parts: str) -> str:
+        """Key of a run of this execution."""
+        return digest(self.execution, *parts)
+
+
+@contextmanager
+def bench(key: str) -> Iterator[Bench]:
+    """The bench of a stage, for this process alone.
+
+    Raises:
+        BadInput: if another process has it, as one may that outlived a killed `dvc`.
+    """
+    folder = RUNS / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        _hold(lock.fileno(), folder / "lock")
+        execution = folder / "execution"
+        if not execution.exists():
+            execution.write_text(uuid.uuid4().hex)
+        yield Bench(folder, execution.read_text())
+    shutil.rmtree(folder)
+
+
+def _hold(lock: int, path: Path) -> None:
+    """Take a lock that goes with the process, however that ends."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise BadInput(
+            f"{path}: process {path.read_text() or '(unknown)'} still works on this stage; "
+            "wait for it or stop it, then run the same command again"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+
+
+def fit_and_save(
+    job: Job, name: str, folder: Path, place: Place, tracker: Tracker, here: Bench, parent: Run | None = None
+) -> State:
+    """Train a job and write its restorer to `folder`.
+
+    Called again on the same bench, training and its MLflow run go on where they stood.
+    """
+    laid_out = lay_out(job)  # refuses what does not fit before a run is made and workers start
+    key = here.key(job_key(job))
+    tags = {"sim.kind": "training", **data_tags(job)}
+    with tracker.run(name, key, job.model_dump(mode="json"), tags, parent) as run:
+        run.tags({"sim.workers": str(place.workers), "sim.threads": str(place.threads)})
+        state = fit(job, here.folder / key, place, run.logger)
+        restorer = laid_out.restorer(state)
+        restorer.save(folder)
+        run.tags({WEIGHTS: restorer.weights_sha256})
+        run.metrics({"best_val_psnr": state.best_psnr, "best_step": state.best_step})
+    return state
+
+
+def write_curves(key: str, states: Mapping[str, State]) -> None:
+    """Write `reports/curves/<key>.csv`: loss and validation PSNR of every arm by step. No times: they never repeat."""
+    rows = [
+        {"arm": arm, "step": step, **{name: value for name, value in metrics.items() if name != "seconds"}}
+        for arm, state in states.items()
+        for step, metrics in state.curve
+    ]
+    write_whole(
+        REPORTS / "curves" / f"{key}.csv", pd.DataFrame(rows).to_csv(index=False, float_format="%.6g")
+    )
+
+
+def job_key(job: Job) -> str:
+    """Digest of all that decides what a job comes to: settings, data, source and code."""
+    source = [Path(job.source)] if job.source else []
+    settings = job.model_dump_json(exclude={"dataset", "source"})
+    return digest(settings, Path(job.dataset), *source, Path(sim_models.__file__).parent)
+
+
+def data_tags(job: Job) -> dict[str, str]:
+    """Tags that name the data of a job."""
+    dataset = Path(job.dataset)
+    return {
+        "sim.structure": dataset.name,
+        "sim.data": data_version(Path("data") / "fields" / dataset.name),
+        "sim.split": lay_out(job).card.split_hash,
+    }

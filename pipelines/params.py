@@ -1,0 +1,149 @@
+"""`params.yaml` as one typed tree, with every rule that spans two of its sections."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from sim_models.config import BadInput, Settings, choice_of, parse, read_yaml
+from sim_models.evaluation.gate import GateSettings
+from sim_models.evaluation.intervals import Bootstrap
+from sim_models.recipe import AnyNetwork, Recipe
+from sim_models.sources import objects
+from sim_models.sources.simulation import Acquisition
+from sim_models.sources.split import SplitSettings
+from sim_models.training.loop import TrainingSettings
+from sim_models.transfer.study import StudySettings
+
+if TYPE_CHECKING:
+    from sim_models.sources.objects import ObjectSettings as AnyObject
+else:
+    AnyObject = choice_of(objects)
+
+T = TypeVar("T")
+
+
+class Structure(Settings):
+    """One biological structure: what its objects are and how many cells are imaged."""
+
+    objects: AnyObject
+    cells: PositiveInt
+    seed: NonNegativeInt
+
+
+class Model(Settings):
+    """A model trained from scratch."""
+
+    structure: str
+    recipe: Recipe
+    training: TrainingSettings
+
+
+class Transfer(Settings):
+    """A model carried from the structure of `source`, a key of `models`, to another."""
+
+    source: str
+    structure: str
+    study: StudySettings
+
+
+class Evaluation(Settings):
+    """How restored test fields are scored."""
+
+    border_px: NonNegativeInt
+    """pixels of the restored image left out along every edge"""
+    wiener: PositiveFloat
+    """regularisation of the classical reconstruction among the baselines"""
+    bootstrap: Bootstrap
+
+
+class Params(Settings):
+    """The whole file."""
+
+    house: str
+    """where the code is, from the folder of this file; the pipeline depends on it"""
+    study: str
+    """name of the MLflow experiment"""
+    acquisition: Acquisition
+    structures: dict[str, Structure]
+    split: SplitSettings
+    models: dict[str, Model]
+    transfers: dict[str, Transfer]
+    evaluation: Evaluation
+    gate: GateSettings
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        wrong = [
+            f"models.{key}.structure is '{model.structure}', but there are only {', '.join(self.structures)}"
+            for key, model in self.models.items()
+            if model.structure not in self.structures
+        ]
+        for key, each in self.transfers.items():
+            if each.structure not in self.structures:
+                known = ", ".join(self.structures)
+                wrong.append(f"transfers.{key}.structure is '{each.structure}', but there are only {known}")
+            if each.source not in self.models:
+                wrong.append(
+                    f"transfers.{key}.source is '{each.source}', but there are only {', '.join(self.models)}"
+                )
+        return self._unless(wrong)
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> Self:
+        wrong = []
+        for where, crop_px, network in self._crops():
+            if crop_px % network.divisor:
+                wrong.append(
+                    f"{where}.crop_px is {crop_px}, but the network '{network.name}' needs a multiple of "
+                    f"{network.divisor}"
+                )
+            if crop_px > self.acquisition.field_px:
+                wrong.append(
+                    f"{where}.crop_px is {crop_px}, but acquisition.field_px gives fields of "
+                    f"{self.acquisition.field_px}"
+                )
+        return self._unless(wrong)
+
+    def _crops(self) -> Iterator[tuple[str, int, AnyNetwork]]:
+        """Address, crop and network of every training."""
+        for key, model in self.models.items():
+            yield f"models.{key}.training", model.training.crop_px, model.recipe.network
+        for key, each in self.transfers.items():
+            if each.source in self.models:
+                network = self.models[each.source].recipe.network
+                yield f"transfers.{key}.study.scratch", each.study.scratch.crop_px, network
+                yield f"transfers.{key}.study.finetune", each.study.finetune.crop_px, network
+
+    def _unless(self, wrong: list[str]) -> Self:
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def structure(self, key: str) -> Structure:
+        """A structure by its key."""
+        return _entry(self.structures, key, "structures")
+
+    def model(self, key: str) -> Model:
+        """A model by its key."""
+        return _entry(self.models, key, "models")
+
+    def transfer(self, key: str) -> Transfer:
+        """A transfer by its key."""
+        return _entry(self.transfers, key, "transfers")
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check `params.yaml`.
+
+    Raises:
+        BadInput: with every mistake in it, each by its address.
+    """
+    return parse(Params, read_yaml(path), str(path))
+
+
+def _entry(section: dict[str, T], key: str, name: str) -> T:
+    if key not in section:
+        raise BadInput(f"params.yaml: {name} has no '{key}'; there are {', '.join(section)}")
+    return section[key]

@@ -1,0 +1,159 @@
+"""Restore a person's own raw stack with a model: what `sim-models restore` does."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.stage import project_root
+from sim_models.config import BadInput
+from sim_models.field import FrameOrder, Image
+from sim_models.images import ImageFile, read, write_ome
+from sim_models.restorer import SETTINGS, Card, Restorer
+
+PIXEL_TOLERANCE = 0.1
+"""a pixel that differs by more than this share from the training data's is worth a warning"""
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What was written, and what the person should know about it."""
+
+    path: Path
+    shape: tuple[int, ...]
+    pixel_um: float
+    warnings: tuple[str, ...]
+
+
+def restore_file(
+    path: Path,
+    model: str,
+    out: Path,
+    order: FrameOrder,
+    pixel_um: float | None,
+    tile_px: int,
+    progress: Callable[[int, int], None],
+) -> Restoration:
+    """Restore every stack in a file and write the images as an OME-TIFF.
+
+    Args:
+        path: raw stack, or a series of stacks along T.
+        model: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or the folder of a restorer.
+        out: the OME-TIFF to write.
+        order: of the frames, where the file does not say it itself.
+        pixel_um: edge of a raw pixel, where the file does not say it.
+        tile_px: fields larger than this are restored in tiles.
+        progress: told of every tile, as (done, all).
+
+    Raises:
+        BadInput: if file, model and output do not fit.
+    """
+    _refuse_output(out, path)
+    file = read(path)
+    restorer = load(model)
+    stacks = stacks_of(file, restorer.card, order, path)
+    pixel_um = pixel_um or file.pixel_um
+    if pixel_um is None:
+        raise BadInput(
+            f"{path}: does not say its pixel size; give it with --pixel-um, for example --pixel-um 0.065"
+        )
+    tiles = None if max(stacks.shape[-2:]) <= tile_px else tile_px
+    restored = np.stack(
+        [restorer(stack, tiles, _nth(number, len(stacks), progress)) for number, stack in enumerate(stacks)]
+    )
+    fine_um = pixel_um / restorer.recipe.task.scale
+    data, axes = (restored[0], "YX") if len(restored) == 1 else (restored, "TYX")
+    facts = {"restored_from": path.name, "model": model, "weights_sha256": restorer.weights_sha256}
+    write_ome(out, data, axes, fine_um, facts, f"{path.name} restored")
+    return Restoration(
+        out, data.shape, fine_um, (*file.warnings, *_doubts(stacks, pixel_um, restorer.card, file))
+    )
+
+
+def _nth(number: int, num_stacks: int, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Progress within one of several stacks as progress in all of them."""
+    return lambda done, total: progress(number * total + done, num_stacks * total)
+
+
+def load(model: str) -> Restorer:
+    """A restorer from the registry or from a folder. Reads weights and settings; runs no code of the registry's.
+
+    Raises:
+        BadInput: if it is not there.
+    """
+    if not model.startswith("models:/"):
+        if not (Path(model) / SETTINGS).exists():
+            raise BadInput(
+                f"{model}: is no folder of a restorer; give models:/NAME@champion or a folder with {SETTINGS}"
+            )
+        return Restorer.load(Path(model))
+    from sim_models.tracking.registry import Registry  # MLflow takes two seconds to import
+
+    with tempfile.TemporaryDirectory() as temporary:
+        return Restorer.load(Registry.open(project_root()).fetch(model, Path(temporary)))
+
+
+def stacks_of(file: ImageFile, card: Card, order: FrameOrder, path: Path) -> Image:
+    """The stacks of a file as (T, A, P, Y, X), for a model of that many angles and phases.
+
+    Raises:
+        BadInput: if the frames cannot be those of whole stacks.
+    """
+    layout, data = (card.angles, card.phases), np.asarray(file.data)
+    wanted = f"{layout[0] * layout[1]} frames ({layout[0]} angles x {layout[1]} phases)"
+    if data.ndim < 3 or "S" in file.axes:
+        raise BadInput(
+            f"{path}: holds a single image ({file.axes}), but the model restores stacks of {wanted}"
+        )
+    if "A" in file.axes and "P" in file.axes:
+        found = data.shape[file.axes.index("A")], data.shape[file.axes.index("P")]
+        if found != layout:
+            raise BadInput(
+                f"{path}: has {found[0]} angles x {found[1]} phases, but the model restores {wanted}"
+            )
+        return data.reshape(-1, *layout, *data.shape[-2:])
+    if data.shape[-3] == layout[0] * layout[1]:
+        return _in_order(data.reshape(-1, *data.shape[-3:]), layout, order)
+    shape = " x ".join(map(str, data.shape))
+    raise BadInput(
+        f"{path}: holds {shape} ({file.axes}), but the model restores stacks of {wanted}; "
+        "split or reorder the file, or choose a model for its layout"
+    )
+
+
+def _in_order(frames: Image, layout: tuple[int, int], order: FrameOrder) -> Image:
+    angles, phases = layout
+    if order is FrameOrder.ANGLE_MAJOR:
+        return frames.reshape(-1, angles, phases, *frames.shape[-2:])
+    return frames.reshape(-1, phases, angles, *frames.shape[-2:]).swapaxes(1, 2)
+
+
+def _doubts(stacks: NDArray[np.generic], pixel_um: float, card: Card, file: ImageFile) -> list[str]:
+    """Ways in which a stack differs from what the model was trained on."""
+    doubts = []
+    if abs(pixel_um / card.pixel_um - 1) > PIXEL_TOLERANCE:
+        doubts.append(
+            f"pixels are {pixel_um:.4f} um, the model was trained on {card.pixel_um:.4f} um: stripes and blur look "
+            "different to it, so do not trust fine detail"
+        )
+    camera = file.metadata.get("microscope", {}).get("camera")
+    if camera and card.unit == "photons":
+        photons = (np.percentile(stacks.mean(axis=(1, 2)), 99.9) - camera["offset"]) / camera["gain"]
+        low, high = min(card.light.values()), max(card.light.values())
+        if not low / 2 <= photons <= high * 2:
+            doubts.append(f"about {photons:.0f} photons, the model was trained on {low:.0f} to {high:.0f}")
+    return doubts
+
+
+def _refuse_output(out: Path, path: Path) -> None:
+    folder = out.parent
+    if not out.name.lower().endswith((".tif", ".tiff")):
+        raise BadInput(f"{out}: the output is an OME-TIFF; give it a name that ends in .tif")
+    if out.resolve() == path.resolve():
+        raise BadInput(f"{out}: is the raw stack itself; choose another name for the output")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BadInput(f"{folder}: is no folder you may write to; choose another place for the output")

@@ -1,0 +1,20 @@
+"""Stage `simulate`: image the objects of one structure with the microscope of `params.yaml`."""
+
+from pipelines.params import read_params
+from pipelines.stage import DATA, run, whole_folder
+from sim_models.sources.layouts import ome_fields
+from sim_models.sources.simulation import simulate
+
+
+def main(structure: str) -> None:
+    """Write raw stacks, references and truths to `data/raw/<structure>`."""
+    params = read_params()
+    settings = params.structure(structure)
+    with whole_folder(DATA / "raw" / structure) as folder:
+        for cell in range(settings.cells):
+            for field in simulate(settings.objects, params.acquisition, structure, cell, settings.seed):
+                ome_fields.write(folder, field)
+
+
+if __name__ == "__main__":
+    run(main)

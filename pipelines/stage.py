@@ -1,0 +1,86 @@
+"""What every stage shares: one argument, whole outputs, and one sentence where something is wrong."""
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sim_models.config import BadInput
+
+DATA = Path("data")
+MODELS = Path("models")
+TRANSFERS = Path("transfers")
+REPORTS = Path("reports")
+RUNS = Path("runs")
+"""checkpoints and studies under way; what lets an interrupted stage go on; DVC does not know it"""
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+def run(stage: Callable[..., None]) -> None:
+    """Call a stage with the arguments of the command line, as its file's entry point."""
+    sys.exit(exit_code(lambda: stage(*sys.argv[1:])))
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do `work`; bad input becomes one sentence on stderr and exit code 2, without a traceback."""
+    try:
+        work()
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        # Disk full, no permission: the reason is on the person's side, and their words suffice.
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def project_root() -> Path:
+    """The folder of the DVC project, where MLflow's local files lie; a study may live below it."""
+    return Path(os.environ.get("DVC_ROOT", "."))
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into that takes its name only when everything is in it."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def digest(*parts: str | Path) -> str:
+    """Short SHA-256 over texts and over the names and contents of folders."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            total.update(part.encode())
+            continue
+        for file in sorted(
+            file for file in part.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+        ):
+            total.update(str(file.relative_to(part)).encode())
+            total.update(file.read_bytes())
+    return total.hexdigest()[:16]

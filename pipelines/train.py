@@ -1,0 +1,31 @@
+"""Stage `train`: train one model from scratch, as a Ray Train job."""
+
+from pipelines.fitting import bench, fit_and_save, job_key, write_curves
+from pipelines.params import read_params
+from pipelines.stage import DATA, MODELS, project_root, run
+from sim_models.freeze import FreezeRange
+from sim_models.tracking.runs import Tracker
+from sim_models.training.distributed import Place, cluster
+from sim_models.training.job import Job
+
+
+def main(key: str) -> None:
+    """Write the restorer `models/<key>`."""
+    params = read_params()
+    model = params.model(key)
+    job = Job(
+        recipe=model.recipe,
+        training=model.training,
+        dataset=str((DATA / "fields" / model.structure).resolve()),
+        source=None,
+        frozen=FreezeRange(start=0, end=0),
+    )
+    place = Place.from_environment()
+    tracker = Tracker.open(params.study, project_root())
+    with bench(job_key(job)) as here, cluster():
+        state = fit_and_save(job, f"train {key}", MODELS / key, place, tracker, here)
+    write_curves(key, {"scratch": state})
+
+
+if __name__ == "__main__":
+    run(main)

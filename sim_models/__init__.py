@@ -1,0 +1,1 @@
+"""Denoise and super-resolve structured illumination microscopy (SIM) images, and carry models across structures."""

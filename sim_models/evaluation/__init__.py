@@ -1,0 +1,1 @@
+"""Evaluation: metrics, baselines, and what they add up to over cells."""

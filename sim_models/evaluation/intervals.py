@@ -1,0 +1,85 @@
+"""Means over cells with bootstrap confidence intervals.
+
+A table has one row per field, arm and metric, with the columns structure, cell, level, arm, metric
+and value. Fields of one cell at several light levels show the same specimen and are not
+independent, so they are averaged first: the cell is what is drawn and counted.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveInt
+from scipy import stats
+
+from sim_models.config import Settings
+
+FEWEST_CELLS = 3
+"""with fewer, a bootstrap only repeats the few values there are"""
+
+
+class Bootstrap(Settings):
+    """How intervals are drawn."""
+
+    confidence: float = Field(gt=0, lt=1)
+    resamples: PositiveInt
+    seed: NonNegativeInt
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over cells and its confidence interval."""
+
+    mean: float
+    low: float | None
+    """None, as is `high`, with too few cells for an interval"""
+    high: float | None
+    cells: int
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.mean:.4g} (n = {self.cells}, too few for an interval)"
+        return f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}] (n = {self.cells})"
+
+
+def means(table: pd.DataFrame, bootstrap: Bootstrap) -> dict[tuple[str, ...], Estimate]:
+    """Estimates by (structure, arm, metric)."""
+    by = ["structure", "arm", "metric"]
+    return _estimates(table.groupby([*by, "cell"])["value"].mean(), by, bootstrap)
+
+
+def paired_differences(
+    table: pd.DataFrame, arm: str, other: str, bootstrap: Bootstrap
+) -> dict[tuple[str, ...], Estimate]:
+    """Estimates of `arm` minus `other` by (structure, metric), over the fields that both have."""
+    by = ["structure", "metric"]
+    fields = table.pivot(index=[*by, "cell", "level"], columns="arm", values="value")
+    differences = (fields[arm] - fields[other]).dropna()
+    return _estimates(differences.groupby(level=[*by, "cell"]).mean(), by, bootstrap)
+
+
+def estimate(values: NDArray[np.float64], bootstrap: Bootstrap) -> Estimate:
+    """Mean of one value per cell with a percentile bootstrap interval (Efron 1979)."""
+    mean, cells = float(values.mean()), len(values)
+    if cells < FEWEST_CELLS:
+        return Estimate(mean, None, None, cells)
+    interval = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=bootstrap.resamples,
+        confidence_level=bootstrap.confidence,
+        method="percentile",
+        rng=np.random.default_rng(bootstrap.seed),
+    ).confidence_interval
+    return Estimate(mean, float(interval.low), float(interval.high), cells)
+
+
+def _estimates(
+    by_cell: "pd.Series[float]", by: list[str], bootstrap: Bootstrap
+) -> dict[tuple[str, ...], Estimate]:
+    return {
+        cast("tuple[str, ...]", key): estimate(np.asarray(values, np.float64), bootstrap)
+        for key, values in by_cell.groupby(level=by)
+    }

@@ -1,0 +1,65 @@
+"""Pictures of a restored field: the same contrast limits in every image of a row."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from sim_models.evaluation.scores import Restored
+from sim_models.field import Image
+
+TITLES = {
+    "widefield": "wide-field",
+    "bicubic": "bicubic",
+    "wiener": "classical SIM",
+    "direct": "direct",
+    "scratch": "from scratch",
+    "finetune": "fine-tuned",
+}
+"""how arms and baselines are called in pictures, in the order they are shown"""
+
+CAPTION = "psnr_targetrange_noscale"
+
+
+def save_panel(restored: Restored, table: pd.DataFrame, path: Path) -> None:
+    """One raw frame, the restored images and the reference above; what is wrong with each below.
+
+    Grey runs from 0.1 to 99.9 percentile of the reference in all restored images; errors from minus to
+    plus half of that. Below each stands its PSNR, taken from the score `table`.
+    """
+    names = [name for name in TITLES if name in restored.images and name != "bicubic"]
+    target, field = restored.target, restored.field
+    low, high = (float(limit) for limit in np.percentile(target, [0.1, 99.9]))
+    reach = (high - low) / 2
+    figure = Figure(figsize=(2.2 * (len(names) + 2), 5.2), layout="constrained")
+    axes: Any = figure.subplots(2, len(names) + 2)
+    raw = field.image("raw")[0, 0]
+    _show(axes[0, 0], raw, "one raw frame", *np.percentile(raw, [0.1, 99.9]))
+    _say(axes[1, 0], "restored\nminus reference")
+    for column, name in enumerate(names, 1):
+        image = restored.images[name]
+        _show(axes[0, column], image, TITLES[name], low, high)
+        _show(axes[1, column], image - target, _caption(table, restored, name), -reach, reach, "RdBu_r")
+    _show(axes[0, -1], target, "reference", low, high)
+    _say(axes[1, -1], f"red: too bright\nblue: too dark\nfull colour: {reach:.3g} {field.unit}")
+    figure.suptitle(f"{field.structure}, {field.cell}, {field.level} light", fontsize=11)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _caption(table: pd.DataFrame, restored: Restored, arm: str) -> str:
+    wanted = {"cell": restored.field.cell, "level": restored.field.level, "arm": arm, "metric": CAPTION}
+    rows = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    return f"PSNR {rows['value'].item():.1f} dB"
+
+
+def _show(axes: Any, image: Image, title: str, low: float, high: float, colours: str = "gray") -> None:
+    axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    axes.set_title(title, fontsize=10)
+    axes.set_axis_off()
+
+
+def _say(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=9)
+    axes.set_axis_off()

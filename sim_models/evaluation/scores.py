@@ -1,0 +1,49 @@
+"""Restore whole fields with every arm and score them all alike."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sim_models.evaluation.baselines import BASELINES
+from sim_models.evaluation.metrics import METRICS
+from sim_models.field import Field, Image
+from sim_models.restorer import Restorer
+
+COLUMNS = ["structure", "cell", "level", "arm", "metric", "value"]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One field, restored by every arm and baseline, with the image it should have been."""
+
+    field: Field
+    target: Image
+    """(Y, X)"""
+    images: Mapping[str, Image]
+    """by the name of an arm or baseline, each (Y, X) in the unit of the field"""
+
+
+def restore(fields: Sequence[Field], arms: Mapping[str, Restorer], wiener: float) -> Iterator[Restored]:
+    """Restore each field with every arm, and with every baseline that its metadata allow."""
+    task = next(iter(arms.values())).recipe.task
+    for field in fields:
+        images: dict[str, Image] = {
+            name: restorer(restorer.recipe.task.input_of(field)) for name, restorer in arms.items()
+        }
+        for name, baseline in BASELINES.items():
+            image = baseline(field, task.scale, wiener)
+            if image is not None:
+                images[name] = image
+        yield Restored(field, task.target_of(field)[0], images)
+
+
+def score(restored: Restored, border_px: int) -> pd.DataFrame:
+    """Every metric of every image of a field, as a long table with the columns `COLUMNS`."""
+    field = restored.field
+    rows = [
+        (field.structure, field.cell, field.level, arm, name, metric(image, restored.target, border_px))
+        for arm, image in restored.images.items()
+        for name, metric in METRICS.items()
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,137 @@
+"""The words of the project as types: a field, its microscope and its illumination."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, PositiveFloat, model_validator
+
+from sim_models.config import BadInput, Settings
+
+Image = NDArray[np.floating] | NDArray[np.integer]
+
+Role = Literal["raw", "raw_clean", "widefield", "reconstruction", "reference", "truth", "synthetic"]
+"""What an image of a field is.
+
+raw             (A, P, Y, X)  frames as the camera gave them
+raw_clean       (A, P, Y, X)  the same at high light
+widefield       (Y, X)        mean over all frames
+reconstruction  (sY, sX)      classical SIM of `raw`
+reference       (sY, sX)      the best image there is of the field
+truth           (sY, sX)      the object itself; only where it was simulated
+synthetic       (A, P, Y, X)  frames made from a restored image by the forward model
+"""
+
+
+class FrameOrder(StrEnum):
+    """Which of the two changes slower from one frame of a stack to the next."""
+
+    ANGLE_MAJOR = "angle-major"
+    PHASE_MAJOR = "phase-major"
+
+
+class Camera(Settings):
+    """How photo-electrons become counts: `counts = gain * electrons + offset`."""
+
+    gain: PositiveFloat
+    """counts per photo-electron"""
+    offset: NonNegativeFloat
+    """counts of a dark frame"""
+    read_noise: NonNegativeFloat
+    """photo-electrons, root mean square"""
+
+
+class Microscope(Settings):
+    """What decides the optical transfer function and the sampling of the raw frames."""
+
+    numerical_aperture: PositiveFloat
+    refractive_index: PositiveFloat
+    emission_um: PositiveFloat
+    pixel_um: PositiveFloat
+    """edge of a raw pixel in the specimen"""
+    camera: Camera | None
+    """None where it was not measured: then images stay in counts"""
+
+    @model_validator(mode="after")
+    def _aperture_fits_medium(self) -> Self:
+        if self.numerical_aperture >= self.refractive_index:
+            raise ValueError(
+                f"numerical_aperture {self.numerical_aperture} must be below refractive_index "
+                f"{self.refractive_index}"
+            )
+        return self
+
+    @property
+    def cutoff_per_um(self) -> float:
+        """Highest spatial frequency the objective passes, 2 NA / wavelength, in cycles per um."""
+        return 2 * self.numerical_aperture / self.emission_um
+
+
+class Illumination(Settings):
+    """The stripes of every frame.
+
+    At a point r = (x, y) um from the centre of pixel (0, 0), x to the right and y down,
+    angle a and phase p have the relative intensity
+
+        1 + sum_h modulation[a][h] * cos((h + 1) * (2 pi k_a . r + phase_rad[a][p]))
+
+    with k_a = (cos(angle_rad[a]), sin(angle_rad[a])) / spacing_um[a].
+    """
+
+    angle_rad: tuple[float, ...]
+    """(A,) direction of each wave vector"""
+    spacing_um: tuple[PositiveFloat, ...]
+    """(A,) period of the first harmonic"""
+    phase_rad: tuple[tuple[float, ...], ...]
+    """(A, P)"""
+    modulation: tuple[tuple[NonNegativeFloat, ...], ...]
+    """(A, H) depth of each harmonic; H = 1 for two beams, 2 for three"""
+
+    @model_validator(mode="after")
+    def _one_entry_per_angle(self) -> Self:
+        lengths = {len(self.angle_rad), len(self.spacing_um), len(self.phase_rad), len(self.modulation)}
+        if len(lengths) != 1:
+            raise ValueError("angle_rad, spacing_um, phase_rad and modulation must have one entry per angle")
+        if len({len(phases) for phases in self.phase_rad}) != 1:
+            raise ValueError("every angle must have the same number of phases")
+        return self
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of view of one cell at one light level: its images by role, and who it is."""
+
+    dataset: str
+    structure: str
+    cell: str
+    level: str
+    images: Mapping[Role, Image]
+    microscope: Microscope
+    illumination: Illumination | None = None
+    unit: Literal["counts", "photons"] = "counts"
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.structure}/{self.cell}/{self.level}"
+
+    def image(self, role: Role) -> Image:
+        """The image of one role.
+
+        Raises:
+            BadInput: if the field has none.
+        """
+        if role not in self.images:
+            raise BadInput(
+                f"{self.name}: has no image of role '{role}' (it has {', '.join(self.images)}); "
+                "choose another role in the task or add that image to the dataset"
+            )
+        return self.images[role]
+
+    def with_images(self, images: Mapping[Role, Image]) -> "Field":
+        """The same field with images added or replaced by role."""
+        return replace(self, images={**self.images, **images})

@@ -1,0 +1,86 @@
+"""Networks: one file per architecture, each with its `Settings` and its named, ordered stages."""
+
+from abc import ABC, abstractmethod
+from typing import Self
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sim_models.config import BadInput, Settings
+
+
+class Network(nn.Module, ABC):
+    """An untrained network: frames (N, C_in, Y, X) in, images (N, C_out, scale * Y, scale * X) out.
+
+    The children are the stages: a subclass adds them in order from input to output and keeps
+    nothing else, so that the stages cover every parameter and buffer exactly once.
+    """
+
+    def __init__(self, scale: int, divisor: int, halo_px: int) -> None:
+        """State the geometry of the network.
+
+        Args:
+            scale: output pixels per input pixel, along each axis.
+            divisor: `compute` needs height and width to be multiples of it.
+            halo_px: input pixels around an output pixel that can influence it.
+        """
+        super().__init__()
+        self.scale = scale
+        self.divisor = divisor
+        self.halo_px = halo_px
+        self.frozen: frozenset[str] = frozenset()
+        """Stages that stay in evaluation mode; set by `sim_models.freeze.freeze`."""
+
+    @abstractmethod
+    def compute(self, frames: Tensor) -> Tensor:
+        """What `forward` does to frames whose height and width are multiples of `divisor`."""
+
+    def stages(self) -> dict[str, nn.Module]:
+        """The stages by name, from input to output."""
+        return dict(self.named_children())
+
+    @property
+    def smallest_px(self) -> int:
+        """Smallest height and width: fewer pixels cannot be mirrored up to `divisor`."""
+        return self.divisor // 2 + 1
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Restore frames of any size.
+
+        Padding mirrors at the bottom and right edge only. So a window that starts on a multiple of
+        `divisor` meets the same pooling grid as the whole field, which makes exact tiling possible.
+
+        Raises:
+            BadInput: if the field is smaller than `smallest_px`.
+        """
+        height, width = frames.shape[-2:]
+        if min(height, width) < self.smallest_px:
+            raise BadInput(
+                f"a field of {height} x {width} pixels is too small for this network, which needs at least "
+                f"{self.smallest_px} x {self.smallest_px}; use a larger field or a network of less depth"
+            )
+        padding = (0, -width % self.divisor, 0, -height % self.divisor)
+        restored = self.compute(F.pad(frames, padding, mode="reflect"))
+        return restored[..., : self.scale * height, : self.scale * width]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; frozen stages stay in evaluation mode, else their batch statistics would move."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
+
+
+class NetworkSettings(Settings, ABC):
+    """Settings of an architecture; `name` is the name of its file."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def divisor(self) -> int:
+        """Crops for training must have sides that are multiples of it."""
+
+    @abstractmethod
+    def build(self, channels_in: int, channels_out: int, scale: int) -> Network:
+        """Make the untrained network, drawn from torch's global generator, which the caller seeds."""

@@ -1,0 +1,116 @@
+"""U-Net (Ronneberger, Fischer & Brox 2015), with the options that its published SIM variants differ in."""
+
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt, model_validator
+from torch import Tensor, nn
+
+from sim_models.networks import Network, NetworkSettings
+
+
+class Settings(NetworkSettings):
+    """Settings of a U-Net."""
+
+    name: Literal["unet"]
+    width: PositiveInt
+    """feature maps of the first level; every level below has twice as many"""
+    depth: PositiveInt
+    """number of times the image is halved"""
+    batch_norm: bool
+    """normalise after every 3 x 3 convolution"""
+    up: Literal["transposed", "nearest"]
+    """how the decoder doubles an image: a learned 2 x 2 transposed convolution, or repeated pixels"""
+    skip: Literal["concatenate", "add"]
+    """how the decoder joins what the encoder saw"""
+    output: Literal["linear", "relu"]
+    """`relu` cannot give values below the offset of the normaliser"""
+
+    @model_validator(mode="after")
+    def _addition_fits(self) -> Self:
+        if self.skip == "add" and self.up == "nearest":
+            raise ValueError("skip 'add' needs up 'transposed': 'nearest' keeps twice the feature maps")
+        return self
+
+    @property
+    def divisor(self) -> int:
+        """The deepest level must have whole pixels."""
+        return int(2**self.depth)
+
+    def build(self, channels_in: int, channels_out: int, scale: int) -> "UNet":
+        """Make the untrained network."""
+        return UNet(self, channels_in, channels_out, scale)
+
+
+class UNet(Network):
+    """Stages enc1 .. encD, bottleneck, decD .. dec1, head.
+
+    At scale s > 1 the head gives s * s values per pixel, which `PixelShuffle` puts side by side
+    (Shi et al. 2016).
+    """
+
+    def __init__(self, settings: Settings, channels_in: int, channels_out: int, scale: int) -> None:
+        # Two 3 x 3 convolutions on every level on the way down and up reach 6 * 2**depth - 4 pixels, and
+        # pooling snaps to a grid of 2**depth pixels: together less than 7 * 2**depth.
+        super().__init__(scale, settings.divisor, halo_px=7 * settings.divisor)
+        self.depth = settings.depth
+        widths = [settings.width * 2**level for level in range(settings.depth + 1)]
+        for level, (above, width) in enumerate(zip([channels_in, *widths], widths[:-1], strict=False), 1):
+            self.add_module(f"enc{level}", _two_convolutions(above, width, settings.batch_norm))
+        self.bottleneck = _two_convolutions(widths[-2], widths[-1], settings.batch_norm)
+        for level in range(settings.depth, 0, -1):
+            self.add_module(f"dec{level}", _Decoder(widths[level - 1], settings))
+        self.head = _head(settings.width, channels_out, scale, settings.output)
+
+    def compute(self, frames: Tensor) -> Tensor:
+        """Go down with what each level saw kept, come up again joining it."""
+        seen = []
+        features = frames
+        for level in range(1, self.depth + 1):
+            features = self.get_submodule(f"enc{level}")(features)
+            seen.append(features)
+            features = F.max_pool2d(features, 2)
+        features = self.bottleneck(features)
+        for level in range(self.depth, 0, -1):
+            features = self.get_submodule(f"dec{level}")(features, seen.pop())
+        restored: Tensor = self.head(features)
+        return restored
+
+
+class _Decoder(nn.Module):
+    """Double the image of the level below, join the encoder's, and convolve twice."""
+
+    def __init__(self, width: int, settings: Settings) -> None:
+        super().__init__()
+        learned = settings.up == "transposed"
+        below = width if learned else 2 * width
+        self.up = (
+            nn.ConvTranspose2d(2 * width, width, 2, stride=2) if learned else nn.Upsample(scale_factor=2)
+        )
+        self.concatenate = settings.skip == "concatenate"
+        joined = below + width if self.concatenate else width
+        self.convolutions = _two_convolutions(joined, width, settings.batch_norm)
+
+    def forward(self, below: Tensor, seen: Tensor) -> Tensor:
+        up = self.up(below)
+        joined = torch.cat([up, seen], dim=1) if self.concatenate else up + seen
+        features: Tensor = self.convolutions(joined)
+        return features
+
+
+def _two_convolutions(channels_in: int, width: int, batch_norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (channels_in, width):
+        layers.append(nn.Conv2d(channels, width, 3, padding=1))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(width))
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def _head(width: int, channels_out: int, scale: int, output: str) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(width, channels_out * scale**2, 1), nn.PixelShuffle(scale)]
+    if output == "relu":
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers)

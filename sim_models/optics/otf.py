@@ -1,0 +1,44 @@
+"""Transfer functions: what the objective and the camera pixel leave of each spatial frequency."""
+
+import math
+
+import torch
+
+from sim_models.field import Illumination, Microscope
+
+
+def circular_pupil_otf(
+    rows_per_um: torch.Tensor, columns_per_um: torch.Tensor, cutoff_per_um: float
+) -> torch.Tensor:
+    """Incoherent, in-focus OTF of an ideal circular pupil: 1 at zero, 0 from the cutoff on.
+
+    Goodman, Introduction to Fourier Optics (2nd ed. 1996), section 6.3, the autocorrelation of a disc:
+
+        OTF(v) = 2 / pi * (arccos(v) - v * sqrt(1 - v^2)),   v = frequency / cutoff
+
+    A scalar model of a thin specimen in focus. The refractive index does not enter it: in focus the
+    cutoff is 2 NA over the vacuum wavelength whatever the medium. Nor do the vectorial effects that
+    dampen high frequencies somewhat above NA 1.
+
+    The frequencies along y and x, in cycles per um, broadcast against each other.
+    """
+    v = (torch.hypot(rows_per_um, columns_per_um) / cutoff_per_um).clamp(max=1.0)
+    return 2 / math.pi * (torch.arccos(v) - v * torch.sqrt(1 - v**2))
+
+
+def pixel_transfer(rows_per_um: torch.Tensor, columns_per_um: torch.Tensor, pixel_um: float) -> torch.Tensor:
+    """Transfer function of integrating over a square pixel: sinc(f_y p) sinc(f_x p)."""
+    return torch.sinc(rows_per_um * pixel_um) * torch.sinc(columns_per_um * pixel_um)
+
+
+def extended_cutoff_per_um(microscope: Microscope, illumination: Illumination) -> float:
+    """Highest frequency SIM can restore: the detection cutoff plus the finest stripes.
+
+    Gustafsson, J. Microsc. 198 (2000) 82: every harmonic of the stripes moves the observable region
+    by its wave vector. The mean over the angles, as if the region were a disc.
+    """
+    finest = [
+        len(depths) / spacing
+        for depths, spacing in zip(illumination.modulation, illumination.spacing_um, strict=True)
+    ]
+    return microscope.cutoff_per_um + sum(finest) / len(finest)

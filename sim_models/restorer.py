@@ -1,0 +1,206 @@
+"""A restorer: a trained recipe in a plain folder.
+
+    <folder>/weights.safetensors   the network
+    <folder>/restorer.json         recipe, fitted normaliser, card, SHA-256 of the weights
+
+Nothing in the folder is code, so one from a stranger can be read safely.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import NonNegativeInt, PositiveInt
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sim_models.config import BadInput, Settings, parse
+from sim_models.field import Image
+from sim_models.networks import Network
+from sim_models.normalise import Normaliser
+from sim_models.recipe import Recipe
+from sim_models.samples import as_channels
+from sim_models.tiles import restore_tiled
+
+WEIGHTS = "weights.safetensors"
+SETTINGS = "restorer.json"
+
+
+class Card(Settings):
+    """What a restorer was made from, so that a person can tell whether it fits their images."""
+
+    structure: str
+    arm: Literal["scratch", "finetune"]
+    angles: PositiveInt
+    phases: PositiveInt
+    pixel_um: float
+    unit: Literal["counts", "photons"]
+    light: dict[str, float]
+    """level -> mean over its training fields of the 99.9 percentile of the wide-field, in `unit`"""
+    training_cells: tuple[str, ...]
+    split_hash: str
+    steps: NonNegativeInt
+    """optimiser steps up to the weights that were kept"""
+    parent: str | None
+    """SHA-256 of the weights it was fine-tuned from"""
+    frozen_stages: tuple[str, ...]
+
+
+class _Record(Settings):
+    """The JSON beside the weights."""
+
+    format: Literal[1]
+    weights_sha256: str
+    channels_in: PositiveInt
+    channels_out: PositiveInt
+    recipe: Recipe
+    normaliser: Normaliser
+    card: Card
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """A trained recipe that restores raw stacks."""
+
+    recipe: Recipe
+    network: Network
+    normaliser: Normaliser
+    card: Card
+    channels: tuple[int, int]
+
+    def __call__(
+        self, stack: Image, tile_px: int | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> NDArray[np.float32]:
+        """Restore one stack, (A, P, Y, X) or (C, Y, X), to (scale * Y, scale * X) in the stack's unit.
+
+        A field larger than `tile_px` is restored in tiles that see enough of their surroundings to
+        equal the whole; `progress(done, all)` is told of each.
+
+        Raises:
+            BadInput: if the number of frames is wrong or the stack holds no image.
+        """
+        stack = as_channels(stack)
+        self._refuse(stack)
+        affine = self.normaliser.of(stack)
+        device = next(self.network.parameters()).device
+        self.network.eval()
+
+        def restore(window: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                batch = torch.from_numpy(np.ascontiguousarray(window))[None].to(device)
+                restored: NDArray[np.float32] = (
+                    self.recipe.method.restore(self.network, batch)[0].cpu().numpy()
+                )
+                return restored
+
+        normalised = affine.normalise(stack.astype(np.float32))
+        if tile_px is None:
+            restored = restore(normalised)
+        else:
+            restored = restore_tiled(
+                restore,
+                normalised,
+                scale=self.recipe.task.scale,
+                tile_px=tile_px,
+                halo_px=self.network.halo_px,
+                divisor=self.network.divisor,
+                progress=progress,
+            )
+        output: NDArray[np.float32] = affine.restore(restored)[0]
+        return output
+
+    def _refuse(self, stack: Image) -> None:
+        frames = stack.shape[0]
+        if frames != self.channels[0]:
+            raise BadInput(
+                f"the stack has {frames} frames but the model restores {self.channels[0]} "
+                f"({self.card.angles} angles x {self.card.phases} phases); give a stack of that layout or another model"
+            )
+        if not np.isfinite(stack).all():
+            raise BadInput(
+                f"the stack holds {int((~np.isfinite(stack)).sum())} values that are NaN or infinite; "
+                "export it again from the camera's own file"
+            )
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of names and values of the weights; the identity by which children name a parent."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write the folder, whole or not at all."""
+        record = _Record(
+            format=1,
+            weights_sha256=self.weights_sha256,
+            channels_in=self.channels[0],
+            channels_out=self.channels[1],
+            recipe=self.recipe,
+            normaliser=self.normaliser,
+            card=self.card,
+        )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            partial = Path(temporary) / "restorer"
+            partial.mkdir()
+            weights = {
+                name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()
+            }
+            save_file(weights, partial / WEIGHTS)
+            (partial / SETTINGS).write_text(record.model_dump_json(indent=2) + "\n")
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.rename(folder)
+
+    @staticmethod
+    def load(folder: Path) -> "Restorer":
+        """Read a folder back.
+
+        Raises:
+            BadInput: if a file is missing, damaged, or the weights are not those the record names.
+        """
+        record = _read_record(folder / SETTINGS)
+        network = record.recipe.network.build(
+            record.channels_in, record.channels_out, record.recipe.task.scale
+        )
+        try:
+            network.load_state_dict(load_file(folder / WEIGHTS))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise BadInput(
+                f"{folder / WEIGHTS}: not the weights of this restorer ({reason}); fetch it again"
+            ) from None
+        restorer = Restorer(
+            record.recipe,
+            network.eval(),
+            record.normaliser,
+            record.card,
+            (record.channels_in, record.channels_out),
+        )
+        if restorer.weights_sha256 != record.weights_sha256:
+            raise BadInput(
+                f"{folder / WEIGHTS}: its SHA-256 is {restorer.weights_sha256[:12]}... but {SETTINGS} says "
+                f"{record.weights_sha256[:12]}...; the file was changed, fetch it again"
+            )
+        return restorer
+
+
+def _read_record(path: Path) -> _Record:
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise BadInput(
+            f"{path}: not found or not JSON; a restorer's folder holds {WEIGHTS} and {SETTINGS}"
+        ) from None
+    return parse(_Record, values, str(path))

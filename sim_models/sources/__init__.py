@@ -1,0 +1,1 @@
+"""Where fields come from: simulated structures (`objects`, `simulation`) and datasets on disk (`layouts`)."""

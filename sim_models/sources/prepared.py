@@ -1,0 +1,65 @@
+"""Prepared fields: checked, in one unit, with their split; what every later stage reads.
+
+<folder>/<cell>/<level>/<role>.ome.tif
+<folder>/split.json
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sim_models.config import BadInput, parse
+from sim_models.field import Field
+from sim_models.sources.layouts import ome_fields
+from sim_models.sources.split import Part, Split
+
+SPLIT = "split.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A folder of prepared fields of one structure."""
+
+    folder: Path
+    structure: str
+    split: Split
+
+    @staticmethod
+    def open(folder: Path) -> "Prepared":
+        """Open a folder that `prepare` wrote.
+
+        Raises:
+            BadInput: if it is not there or was written only in part.
+        """
+        try:
+            record = json.loads((folder / SPLIT).read_text())
+        except (OSError, ValueError):
+            raise BadInput(f"{folder / SPLIT}: not found or damaged; run the stage `prepare` again") from None
+        split = parse(Split, record["cells"], str(folder / SPLIT))
+        if split.hash != record["sha256"]:
+            raise BadInput(
+                f"{folder / SPLIT}: its hash does not fit its cells; it was edited by hand, run `prepare` again"
+            )
+        return Prepared(folder, record["structure"], split)
+
+    @staticmethod
+    def seal(folder: Path, structure: str, split: Split) -> None:
+        """Write the split beside the fields; the last thing `prepare` does."""
+        record = {"structure": structure, "sha256": split.hash, "cells": split.model_dump()}
+        (folder / SPLIT).write_text(json.dumps(record, indent=2) + "\n")
+
+    def fields(self, part: Part) -> list[Field]:
+        """The fields of one part, in order of cell and level; those of other parts are not even opened."""
+        return list(ome_fields.fields(self.folder, self.split.cells(part)))
+
+    def light(self, fields: Sequence[Field]) -> dict[str, float]:
+        """Light of each level: mean over its fields of the 99.9 percentile of the wide-field, in their unit."""
+        levels = sorted({field.level for field in fields})
+        return {level: _mean_light([field for field in fields if field.level == level]) for level in levels}
+
+
+def _mean_light(fields: Sequence[Field]) -> float:
+    return float(np.mean([np.percentile(field.image("widefield"), 99.9) for field in fields]))

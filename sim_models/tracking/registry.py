@@ -1,0 +1,142 @@
+"""The registry: restorers with a name, versions, aliases and parents."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+
+# First: it sets what MLflow reads when it is imported.
+from sim_models.tracking.runs import client_of, tracking_uri
+
+import mlflow  # isort: skip
+import mlflow.artifacts
+import mlflow.pyfunc
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+import sim_models
+from sim_models.config import BadInput
+from sim_models.field import Image
+from sim_models.restorer import Restorer
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+RUNS_WITH = ("torch", "numpy", "mlflow", "pydantic", "safetensors", "pyyaml", "scipy")
+"""what a served restorer imports; written down with exact versions beside the model"""
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The model registry that belongs to a tracking server."""
+
+    uri: str
+
+    @staticmethod
+    def open(root: Path) -> "Registry":
+        """The registry at `MLFLOW_TRACKING_URI`, or in `<root>/mlflow.db`.
+
+        Raises:
+            BadInput: if the server does not answer.
+        """
+        return Registry(tracking_uri(root))
+
+    def register(
+        self, folder: Path, name: str, run_id: str, tags: Mapping[str, str], description: str, example: Image
+    ) -> int:
+        """Register the restorer in `folder` as the next version of `name`, and return its number.
+
+        Args:
+            folder: the restorer.
+            name: of the registered model.
+            run_id: the run that trained it.
+            tags: of the version.
+            description: of the version, Markdown.
+            example: one raw stack (A, P, Y, X) as people would send it.
+        """
+        restorer = Restorer.load(folder)
+        mlflow.set_tracking_uri(self.uri)
+        logging.getLogger("mlflow").setLevel(logging.ERROR)  # it warns that arrays have no column names
+        with tempfile.TemporaryDirectory() as temporary:
+            shutil.copytree(folder, Path(temporary) / "restorer")
+            with mlflow.start_run(run_id=run_id):
+                logged = mlflow.pyfunc.log_model(
+                    name=name,
+                    python_model=str(Path(__file__).with_name("served.py")),
+                    artifacts={"restorer": str(Path(temporary) / "restorer")},
+                    code_paths=[str(Path(sim_models.__file__).parent)],
+                    signature=_signature(restorer),
+                    input_example=example[None].astype(np.float32),
+                    pip_requirements=[f"{package}=={installed(package)}" for package in RUNS_WITH],
+                )
+        client = client_of(self.uri)
+        if not any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
+            client.create_registered_model(
+                name, description=f"Restores SIM images of {restorer.card.structure}."
+            )
+        version = client.create_model_version(
+            name,
+            logged.model_uri,
+            run_id=run_id,
+            tags=dict(tags),
+            description=description,
+            model_id=logged.model_id,
+        )
+        return int(version.version)
+
+    def holder(self, name: str, alias: str) -> int | None:
+        """The version that holds an alias, if any."""
+        models = client_of(self.uri).search_registered_models(f"name = '{name}'")
+        version = next((model.aliases.get(alias) for model in models if model.name == name), None)
+        return None if version is None else int(version)
+
+    def give(self, name: str, alias: str, version: int) -> None:
+        """Give an alias to a version; whoever held it loses it."""
+        client_of(self.uri).set_registered_model_alias(name, alias, str(version))
+
+    def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        for key, value in tags.items():
+            client_of(self.uri).set_model_version_tag(name, str(version), key, value)
+
+    def find(self, name: str, tag: str, value: str) -> int | None:
+        """The newest version of `name` that carries a tag, if any."""
+        found = client_of(self.uri).search_model_versions(f"name = '{name}'")
+        return max((int(each.version) for each in found if each.tags.get(tag) == value), default=None)
+
+    def fetch(self, model: str, into: Path) -> Path:
+        """Copy the restorer of `models:/NAME@ALIAS` or `models:/NAME/VERSION` to a folder; runs none of its code.
+
+        Raises:
+            BadInput: if there is no such model.
+        """
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            return Path(
+                mlflow.artifacts.download_artifacts(f"{model}/artifacts/restorer", dst_path=str(into))
+            )
+        except (MlflowException, OSError) as error:
+            raise BadInput(
+                f"{model}: not found in the registry at {self.uri} ({str(error).splitlines()[0]}); registered are: "
+                f"{', '.join(self._registered()) or 'none yet'}"
+            ) from None
+
+    def _registered(self) -> list[str]:
+        models = client_of(self.uri).search_registered_models()
+        return [
+            f"models:/{model.name}@{alias}"
+            for model in models
+            for alias in sorted(model.aliases or ["(no alias)"])
+        ]
+
+
+def _signature(restorer: Restorer) -> ModelSignature:
+    free = -1
+    frames = (free, restorer.card.angles, restorer.card.phases, free, free)
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float32), frames)]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (free, free, free))]),
+    )

@@ -1,0 +1,38 @@
+"""The script behind every registered model (MLflow's "models from code"): nothing is pickled.
+
+MLflow runs this file when somebody calls `mlflow models predict` or `mlflow.pyfunc.load_model`.
+The command line does not: it reads weights and settings from the same folder and runs no code.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+import mlflow.models
+import numpy as np
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from numpy.typing import NDArray
+
+from sim_models.restorer import Restorer
+
+
+class ServedRestorer(PythonModel):
+    """Restores stacks (N, A, P, Y, X) to images (N, scale * Y, scale * X)."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the restorer's folder."""
+        self.restorer = Restorer.load(Path(context.artifacts["restorer"]))
+
+    def predict(  # type: ignore[no-untyped-def] # MLflow would hold a type of the input to rules of its own
+        self,
+        context: PythonModelContext,  # noqa: ARG002 - MLflow's signature
+        model_input,
+        params: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> NDArray[np.float32]:
+        """Restore each stack of a batch."""
+        return np.stack([self.restorer(stack) for stack in np.asarray(model_input, np.float32)])
+
+
+mlflow.models.set_model(ServedRestorer())

@@ -1,0 +1,138 @@
+"""A training job: everything a worker needs to know, as one JSON document."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sim_models.config import BadInput, Settings
+from sim_models.field import Field
+from sim_models.freeze import FreezeRange, fingerprint, freeze
+from sim_models.networks import Network
+from sim_models.normalise import Normaliser
+from sim_models.recipe import Recipe
+from sim_models.restorer import Card, Restorer
+from sim_models.samples import Samples
+from sim_models.sources.prepared import Prepared
+from sim_models.training.loop import State, TrainingSettings
+
+
+class Job(Settings):
+    """One training: from what, on what, with which stages frozen.
+
+    Paths are as the workers see them.
+    """
+
+    recipe: Recipe
+    training: TrainingSettings
+    dataset: str
+    """folder of prepared fields with their split"""
+    source: str | None
+    """folder of the restorer to start from; None starts from random weights"""
+    frozen: FreezeRange
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """A job laid out on one machine, ready for the loop."""
+
+    job: Job
+    network: Network
+    normaliser: Normaliser
+    samples: Samples
+    validation: Samples
+    card: Card
+    untouched: str
+    """fingerprint of the frozen stages before training"""
+
+    def start(self) -> State:
+        """The state before the first step."""
+        return State(weights={name: tensor.clone() for name, tensor in self.network.state_dict().items()})
+
+    def verify_frozen(self, weights: dict[str, Tensor]) -> None:
+        """Frozen means frozen: weights and statistics of those stages are bit for bit as before."""
+        self.network.load_state_dict(weights)
+        now = fingerprint(self.network, self.job.frozen)
+        assert now == self.untouched, (
+            f"frozen stages {self.job.frozen.label(self.network)} changed while training"
+        )
+
+    def restorer(self, state: State) -> Restorer:
+        """The restorer with the weights that were best on the validation cells."""
+        self.verify_frozen(state.best_weights)
+        card = self.card.model_copy(update={"steps": state.best_step})
+        return Restorer(self.job.recipe, self.network, self.normaliser, card, self.samples.channels)
+
+
+def lay_out(job: Job) -> LaidOut:
+    """Read the data, build the network and freeze its stages.
+
+    Raises:
+        BadInput: if fields, crop, recipe and source do not fit each other.
+    """
+    prepared = Prepared.open(Path(job.dataset))
+    fields = prepared.fields("train")
+    source = Restorer.load(Path(job.source)) if job.source else None
+    # A network expects the numbers it was trained on, so a source keeps its normaliser.
+    normaliser = (
+        source.normaliser
+        if source
+        else Normaliser.fit(job.recipe.normaliser, [job.recipe.task.input_of(field) for field in fields])
+    )
+    samples = Samples(fields, job.recipe.task, normaliser)
+    validation = Samples(prepared.fields("val"), job.recipe.task, normaliser)
+    samples.refuse_crop(job.training.crop_px)
+    torch.manual_seed(job.training.seed)
+    network = job.recipe.network.build(*samples.channels, job.recipe.task.scale)
+    if job.training.crop_px % network.divisor:
+        raise BadInput(
+            f"training.crop_px is {job.training.crop_px} but the network '{job.recipe.network.name}' halves its input "
+            f"until only multiples of {network.divisor} fit; choose {_nearest(job.training.crop_px, network.divisor)}"
+        )
+    if source:
+        _take_weights(network, source, job)
+    freeze(network, job.frozen)
+    return LaidOut(
+        job,
+        network,
+        normaliser,
+        samples,
+        validation,
+        _card(job, prepared, fields, network, source),
+        fingerprint(network, job.frozen),
+    )
+
+
+def _nearest(crop_px: int, divisor: int) -> int:
+    return max(1, round(crop_px / divisor)) * divisor
+
+
+def _take_weights(network: Network, source: Restorer, job: Job) -> None:
+    try:
+        network.load_state_dict(source.network.state_dict())
+    except RuntimeError:
+        raise BadInput(
+            f"{job.source}: a '{source.recipe.network.name}' for {source.channels[0]} frames cannot start this job's "
+            f"'{job.recipe.network.name}'; a fine-tune needs the network and the frame layout of its source"
+        ) from None
+
+
+def _card(
+    job: Job, prepared: Prepared, fields: list[Field], network: Network, source: Restorer | None
+) -> Card:
+    angles, phases = fields[0].image("raw").shape[:2]
+    return Card(
+        structure=prepared.structure,
+        arm="finetune" if source else "scratch",
+        angles=angles,
+        phases=phases,
+        pixel_um=fields[0].microscope.pixel_um,
+        unit=fields[0].unit,
+        light=prepared.light(fields),
+        training_cells=tuple(sorted({field.cell for field in fields})),
+        split_hash=prepared.split.hash,
+        steps=0,
+        parent=source.weights_sha256 if source else None,
+        frozen_stages=tuple(job.frozen.names(network)),
+    )

@@ -1,0 +1,198 @@
+"""The training loop: plain torch, no Ray, no MLflow, no Optuna. Those listen through `report`."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from sim_models.config import Settings
+from sim_models.methods import Method
+from sim_models.samples import Samples, Share
+
+
+class TrainingSettings(Settings):
+    """How long and how fast to learn."""
+
+    steps: PositiveInt
+    batch: PositiveInt
+    """crops per step, over all workers together"""
+    crop_px: PositiveInt
+    """edge of a crop in raw pixels"""
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    schedule: Literal["constant", "cosine"]
+    warmup_steps: NonNegativeInt
+    clip_norm: PositiveFloat
+    validate_every: PositiveInt
+    """steps between two looks at the validation cells"""
+    patience: PositiveInt
+    """looks without a better score after which training stops"""
+    precision: Literal["float32", "bfloat16"]
+    """of the forward pass on a GPU; a CPU always computes in float32"""
+    seed: NonNegativeInt
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is known at one look at the validation cells."""
+
+    step: int
+    loss: dict[str, float]
+    """each weighted term, mean over the steps since the last look"""
+    val_psnr: float
+    """dB, mean over whole validation fields; peak = range of the target, no scaling"""
+    learning_rate: float
+    seconds: float
+    """spent in training steps since the start of training"""
+
+    def metrics(self) -> dict[str, float]:
+        """Everything but the step, by the names it is logged under."""
+        losses = {f"loss_{name}": value for name, value in self.loss.items()}
+        return {
+            "val_psnr": self.val_psnr,
+            **losses,
+            "learning_rate": self.learning_rate,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass
+class State:
+    """All that changes while training. Saved and given back, training goes on where it stood."""
+
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Any] | None = None
+    step: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_step: int = 0
+    best_psnr: float = -math.inf
+    stale: int = 0
+    seconds: float = 0.0
+    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    """(step, metrics) of every look"""
+
+    def stopped_early(self, settings: TrainingSettings) -> bool:
+        """Whether patience has run out."""
+        return self.stale >= settings.patience
+
+
+Report = Callable[[Progress, State], None]
+
+
+def nobody(progress: Progress, state: State) -> None:
+    """A report that nobody reads."""
+
+
+def train(
+    network: nn.Module,
+    method: Method,
+    samples: Samples,
+    validation: Samples,
+    settings: TrainingSettings,
+    state: State,
+    until: int,
+    share: Share = Share(),  # noqa: B008 - frozen
+    report: Report = nobody,
+) -> State:
+    """Train from `state` to step `until`, or to the end of patience, and return the new state.
+
+    `network` may be wrapped for distributed training; `state.weights` are those of the bare one.
+    Frozen stages stay frozen: only parameters that require gradients reach the optimiser.
+    """
+    bare = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
+    bare.load_state_dict(state.weights)
+    device = next(bare.parameters()).device
+    optimiser = torch.optim.AdamW(
+        [parameter for parameter in bare.parameters() if parameter.requires_grad],
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    if state.optimiser is not None:
+        optimiser.load_state_dict(state.optimiser)
+    losses: list[dict[str, Tensor]] = []
+    started = time.perf_counter()
+
+    for step in range(state.step, until):
+        if state.stopped_early(settings):
+            break
+        rate = learning_rate(settings, step)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        network.train()
+        sample = samples.batch(step, settings.batch, settings.crop_px, settings.seed, share).to(device)
+        with _precision(settings, device):
+            terms = method.loss(network, sample)
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(bare.parameters(), settings.clip_norm)
+        optimiser.step()
+        losses.append({name: term.detach() for name, term in terms.items()})
+
+        if (step + 1) % settings.validate_every == 0 or step + 1 == until:
+            state.seconds += time.perf_counter() - started
+            psnr = mean_psnr(bare, method, validation, share)
+            _remember(state, bare, optimiser, step + 1, psnr)
+            progress = Progress(step + 1, _means(losses), psnr, rate, state.seconds)
+            state.curve.append((progress.step, progress.metrics()))
+            report(progress, state)
+            losses.clear()
+            started = time.perf_counter()
+    return state
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """The rate of one step: a linear warm-up, then constant or a half cosine to zero."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+@torch.no_grad()
+def mean_psnr(network: nn.Module, method: Method, fields: Samples, share: Share) -> float:
+    """Mean PSNR over whole fields, in dB; the peak is the range of each target, nothing is scaled."""
+    network.eval()
+    device = next(network.parameters()).device
+    scores = torch.zeros(len(fields.pairs), dtype=torch.float64, device=device)
+    for index, sample in zip(share.of(len(fields.pairs)), fields.whole(share), strict=True):
+        stack, target = sample.to(device)
+        error = (method.restore(network, stack) - target).double().square().mean()
+        scores[index] = 10 * torch.log10((target.max() - target.min()).double().square() / error)
+    if share.workers > 1:
+        dist.all_reduce(scores)
+    return float(scores.mean())
+
+
+def _remember(
+    state: State, network: nn.Module, optimiser: torch.optim.Optimizer, step: int, psnr: float
+) -> None:
+    state.step = step
+    state.weights = _copy(network)
+    state.optimiser = optimiser.state_dict()
+    if psnr > state.best_psnr:
+        state.best_psnr, state.best_step, state.best_weights, state.stale = psnr, step, state.weights, 0
+    else:
+        state.stale += 1
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def _means(losses: list[dict[str, Tensor]]) -> dict[str, float]:
+    return {name: float(torch.stack([terms[name] for terms in losses]).mean()) for name in losses[0]}
+
+
+def _precision(settings: TrainingSettings, device: torch.device) -> AbstractContextManager[object]:
+    if device.type == "cpu" or settings.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

@@ -1,0 +1,1 @@
+"""Carrying a model from one structure to the next: direct, fine-tuned, or from scratch."""

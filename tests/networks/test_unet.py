@@ -1,0 +1,52 @@
+import pytest
+import torch
+from pydantic import ValidationError
+
+from sim_models.networks.unet import Settings
+
+FAIRSIM = Settings(
+    name="unet", width=16, depth=5, batch_norm=False, up="nearest", skip="concatenate", output="relu"
+)
+DLSIM = Settings(
+    name="unet", width=64, depth=4, batch_norm=True, up="transposed", skip="concatenate", output="linear"
+)
+DECONOISING = Settings(
+    name="unet", width=64, depth=2, batch_norm=False, up="transposed", skip="add", output="linear"
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "channels_in", "channels_out", "parameters"),
+    [
+        pytest.param(FAIRSIM, 1, 1, 7_862_113, id="U-Net-fairSIM"),
+        pytest.param(DLSIM, 15, 1, 31_050_433, id="U-Net-SIM15"),
+        pytest.param(DLSIM, 3, 1, 31_043_521, id="U-Net-SIM3"),
+        pytest.param(DLSIM, 15, 15, 31_051_343, id="U-Net-SNR"),
+        # The published count has one scalar more, which its network never uses.
+        pytest.param(DECONOISING, 1, 1, 1_677_377, id="DecoNoising"),
+        pytest.param(DECONOISING.model_copy(update={"depth": 3}), 1, 1, 6_922_049, id="DecoNoising, deeper"),
+    ],
+)
+def test_published_parameter_counts(
+    settings: Settings, channels_in: int, channels_out: int, parameters: int
+) -> None:
+    with torch.device("meta"):
+        network = settings.build(channels_in, channels_out, scale=1)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+def test_stage_names() -> None:
+    with torch.device("meta"):
+        network = DECONOISING.build(9, 1, scale=2)
+    assert list(network.stages()) == ["enc1", "enc2", "bottleneck", "dec2", "dec1", "head"]
+
+
+def test_addition_of_unequal_feature_maps_is_refused() -> None:
+    with pytest.raises(ValidationError, match="skip 'add' needs up 'transposed'"):
+        Settings(name="unet", width=4, depth=1, batch_norm=False, up="nearest", skip="add", output="linear")
+
+
+def test_a_relu_output_is_never_negative() -> None:
+    torch.manual_seed(0)
+    network = FAIRSIM.model_copy(update={"width": 2, "depth": 1}).build(1, 1, scale=2)
+    assert network(torch.randn(4, 1, 8, 8)).min() >= 0

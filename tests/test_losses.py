@@ -1,0 +1,43 @@
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from sim_models.losses import CHARBONNIER_EPSILON, LOSSES, LossSettings
+
+ZEROS = torch.zeros(2, 1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mse", 9.0), ("l1", 3.0), ("charbonnier", math.sqrt(9 + CHARBONNIER_EPSILON**2))],
+)
+def test_a_constant_error_of_three(name: str, value: float) -> None:
+    assert LOSSES[name](ZEROS + 3, ZEROS).item() == pytest.approx(value)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_are_finite_where_the_prediction_is_right(name: str) -> None:
+    prediction = ZEROS.clone().requires_grad_()
+    LOSSES[name](prediction, ZEROS).backward()
+    assert prediction.grad is not None
+    assert prediction.grad.isfinite().all()
+
+
+def test_terms_are_weighted_and_named() -> None:
+    terms = LossSettings(terms={"l1": 1.0, "mse": 5.0}).named_terms(ZEROS + 2, ZEROS)
+    assert {name: term.item() for name, term in terms.items()} == {"l1": 2.0, "mse": 20.0}
+
+
+@pytest.mark.parametrize(
+    ("terms", "sentence"),
+    [
+        ({}, "at least 1 item"),
+        ({"mse": 0.0}, "greater than 0"),
+        ({"msee": 1.0}, "there is no loss term 'msee'; choose from mse, l1"),
+    ],
+)
+def test_useless_terms_are_refused(terms: dict[str, float], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        LossSettings(terms=terms)
