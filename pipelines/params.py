@@ -27,6 +27,8 @@ T = TypeVar("T")
 class Structure(Settings):
     """One biological structure: what its objects are and how many cells are imaged."""
 
+    drawn_from: str
+    """what DVC watches: the folder of `images`, or the code file that draws simulated objects"""
     objects: AnyObject
     cells: PositiveInt
     seed: NonNegativeInt
@@ -65,6 +67,8 @@ class Params(Settings):
     """where the code is, from the folder of this file; the pipeline depends on it"""
     study: str
     """name of the MLflow experiment"""
+    register_as: str
+    """first part of the names of registered models; the second is the structure"""
     acquisition: Acquisition
     structures: dict[str, Structure]
     split: SplitSettings
@@ -72,6 +76,19 @@ class Params(Settings):
     transfers: dict[str, Transfer]
     evaluation: Evaluation
     gate: GateSettings
+
+    @model_validator(mode="after")
+    def _objects_are_watched(self) -> Self:
+        wrong = []
+        for key, structure in self.structures.items():
+            objects = structure.objects
+            folder = getattr(objects, "folder", None)
+            expected = folder or Path(self.house) / "sim_models" / "sources" / "objects" / f"{objects.name}.py"
+            if Path(structure.drawn_from) != expected:
+                wrong.append(
+                    f"structures.{key}.drawn_from is '{structure.drawn_from}', but its objects come from '{expected}'"
+                )
+        return self._unless(wrong)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

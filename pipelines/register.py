@@ -36,7 +36,7 @@ def main(kind: str, key: str) -> None:
     params = read_params()
     arm, folder, parent = _candidate(params, kind, key)
     structure = (params.model(key) if kind == "models" else params.transfer(key)).structure
-    name = f"sim-{structure}"
+    name = f"{params.register_as}-{structure}"
     restorer = Restorer.load(folder)
     prepared = Prepared.open(DATA / "fields" / structure)
     registry = Registry.open(project_root())

@@ -14,6 +14,7 @@ from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State
 from sim_models.transfer.search import TrialRecord, best, search
 from sim_models.transfer.study import Arm, ArmName, StudyRecord, choose, direct_arm
+from sim_models.transfer.trials import advance
 
 NOTHING = FreezeRange(start=0, end=0)
 
@@ -44,6 +45,7 @@ def main(key: str) -> None:
             finetune,
             transfer.study.search,
             here.folder / "search.journal",
+            advance,
             told=lambda trial: _log(trial, here, tracker, study),
         )
         finetune = _with_best(finetune, trials)

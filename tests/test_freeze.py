@@ -18,7 +18,14 @@ Build = Callable[[], Network]
 def unet_with_batch_norm() -> Network:
     torch.manual_seed(0)
     return unet.Settings(
-        name="unet", width=4, depth=2, batch_norm=True, up="transposed", skip="concatenate", output="linear"
+        name="unet",
+        width=4,
+        depth=2,
+        batch_norm=True,
+        up="transposed",
+        skip="concatenate",
+        output="linear",
+        init="torch",
     ).build(3, 1, scale=2)
 
 

@@ -13,7 +13,14 @@ from sim_models.tiles import Pixels, restore_tiled
 def networks() -> dict[str, Network]:
     torch.manual_seed(0)
     small_unet = unet.Settings(
-        name="unet", width=4, depth=2, batch_norm=True, up="transposed", skip="concatenate", output="linear"
+        name="unet",
+        width=4,
+        depth=2,
+        batch_norm=True,
+        up="transposed",
+        skip="concatenate",
+        output="linear",
+        init="torch",
     )
     nearest = small_unet.model_copy(update={"up": "nearest", "batch_norm": False})
     built: dict[str, Network] = {

@@ -27,6 +27,17 @@ class Settings(NetworkSettings):
     output: Literal["linear", "relu"]
     """`relu` cannot give values below the offset of the normaliser"""
 
+    init: Literal["torch", "he_zero_head"]
+    """first weights: torch's own, or those of `_start_from_nothing`"""
+
+    @model_validator(mode="after")
+    def _zero_head_can_learn(self) -> Self:
+        if self.init == "he_zero_head" and self.output == "relu":
+            raise ValueError(
+                "init 'he_zero_head' needs output 'linear': a ReLU over zeros passes no gradient"
+            )
+        return self
+
     @model_validator(mode="after")
     def _addition_fits(self) -> Self:
         if self.skip == "add" and self.up == "nearest":
@@ -62,6 +73,8 @@ class UNet(Network):
         for level in range(settings.depth, 0, -1):
             self.add_module(f"dec{level}", _Decoder(widths[level - 1], settings))
         self.head = _head(settings.width, channels_out, scale, settings.output)
+        if settings.init == "he_zero_head":
+            _start_from_nothing(self)
 
     def compute(self, frames: Tensor) -> Tensor:
         """Go down with what each level saw kept, come up again joining it."""
@@ -114,3 +127,17 @@ def _head(width: int, channels_out: int, scale: int, output: str) -> nn.Sequenti
     if output == "relu":
         layers.append(nn.ReLU())
     return nn.Sequential(*layers)
+
+
+def _start_from_nothing(network: UNet) -> None:
+    """Weights that keep the size of signals through ReLUs (He et al. 2015, eq. 10), but a head of zeros.
+
+    The untrained network gives zero everywhere (Goyal et al. 2017, section 5.1). Where a method adds its
+    output to the wide-field, training then starts from that image, and not from noise upon it.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    nn.init.zeros_(network.get_parameter("head.0.weight"))

@@ -11,12 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from sim_models.config import BadInput, parse
+from sim_models.config import BadInput, Settings, parse
 from sim_models.field import Field
 from sim_models.sources.layouts import ome_fields
 from sim_models.sources.split import Part, Split
 
 SPLIT = "split.json"
+
+
+class _Record(Settings):
+    """What `split.json` holds."""
+
+    structure: str
+    sha256: str
+    cells: Split
 
 
 @dataclass(frozen=True)
@@ -35,21 +43,21 @@ class Prepared:
             BadInput: if it is not there or was written only in part.
         """
         try:
-            record = json.loads((folder / SPLIT).read_text())
+            values = json.loads((folder / SPLIT).read_text())
         except (OSError, ValueError):
             raise BadInput(f"{folder / SPLIT}: not found or damaged; run the stage `prepare` again") from None
-        split = parse(Split, record["cells"], str(folder / SPLIT))
-        if split.hash != record["sha256"]:
+        record = parse(_Record, values, str(folder / SPLIT))
+        if record.cells.hash != record.sha256:
             raise BadInput(
                 f"{folder / SPLIT}: its hash does not fit its cells; it was edited by hand, run `prepare` again"
             )
-        return Prepared(folder, record["structure"], split)
+        return Prepared(folder, record.structure, record.cells)
 
     @staticmethod
     def seal(folder: Path, structure: str, split: Split) -> None:
         """Write the split beside the fields; the last thing `prepare` does."""
-        record = {"structure": structure, "sha256": split.hash, "cells": split.model_dump()}
-        (folder / SPLIT).write_text(json.dumps(record, indent=2) + "\n")
+        record = _Record(structure=structure, sha256=split.hash, cells=split)
+        (folder / SPLIT).write_text(record.model_dump_json(indent=2) + "\n")
 
     def fields(self, part: Part) -> list[Field]:
         """The fields of one part, in order of cell and level; those of other parts are not even opened."""

@@ -9,7 +9,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 # First: it sets what MLflow reads when it is imported.
-from sim_models.tracking.runs import client_of, tracking_uri
+from sim_models.tracking.runs import client_of, tracking_uri, without_password
 
 import mlflow  # isort: skip
 import mlflow.artifacts
@@ -120,8 +120,10 @@ class Registry:
             )
         except (MlflowException, OSError) as error:
             raise BadInput(
-                f"{model}: not found in the registry at {self.uri} ({str(error).splitlines()[0]}); registered are: "
-                f"{', '.join(self._registered()) or 'none yet'}"
+                without_password(
+                    f"{model}: not found in the registry at {self.uri} ({str(error).splitlines()[0]}); "
+                    f"registered are: {', '.join(self._registered()) or 'none yet'}"
+                )
             ) from None
 
     def _registered(self) -> list[str]:

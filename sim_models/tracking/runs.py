@@ -5,6 +5,7 @@ The driver makes a run and hands its id on; a worker logs to that id and never p
 
 import os
 import platform
+import re
 import socket
 import subprocess
 import time
@@ -109,8 +110,8 @@ class Tracker:
             BadInput: if the server does not answer or refuses.
         """
         uri = tracking_uri(root)
-        client = client_of(uri)
         try:
+            client = client_of(uri)
             found = client.get_experiment_by_name(experiment)
             if found is not None:
                 return Tracker(uri, found.experiment_id, root)
@@ -120,7 +121,7 @@ class Tracker:
         except MlflowException as error:
             reason = str(error).splitlines()[0]
             raise BadInput(
-                f"MLflow at {uri} does not take runs ({reason}); check MLFLOW_TRACKING_URI"
+                without_password(f"MLflow at {uri} does not take runs ({reason}); check MLFLOW_TRACKING_URI")
             ) from None
 
     @contextmanager
@@ -202,6 +203,11 @@ def tracking_uri(root: Path) -> str:
                 "start it, mend the address, or unset the variable to log to a local file"
             ) from None
     return uri
+
+
+def without_password(message: str) -> str:
+    """A message with every `user:password@` taken out of the addresses in it."""
+    return re.sub(r"(?<=//)[^/\s]*@", "", message)
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

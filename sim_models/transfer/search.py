@@ -5,6 +5,7 @@ two workers as on twenty, and the same when it was interrupted and taken up agai
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +20,6 @@ from sim_models.freeze import FreezeRange
 from sim_models.networks import Network
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State
-from sim_models.transfer.trials import Stretch, advance
 
 
 class SearchSettings(Settings):
@@ -62,24 +62,44 @@ class TrialRecord(Settings):
     """(step, validation PSNR in dB)"""
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """What came out of a stretch of training."""
+
+    state: State
+    trainable: float
+    """share of the parameters that were trained, 0 to 1"""
+
+
 Told = Callable[[TrialRecord], None]
+Advance = Callable[[list[Job], list[State | None], int], list[Stretch]]
+"""Trains every job, from its state or from the start, to a step; see `trials.advance`"""
 
 
-def search(job: Job, settings: SearchSettings, journal: Path, told: Told) -> list[TrialRecord]:
-    """Search freeze range and learning rate for a fine-tuning `job`; `told` hears of every trial that ends.
+def search(
+    job: Job, settings: SearchSettings, journal: Path, advance: Advance, told: Told
+) -> list[TrialRecord]:
+    """Search freeze range and learning rate for a fine-tuning `job`.
 
-    The study lives in the file `journal`: interrupted and called again, it keeps the trials that
-    ended and runs those again that did not.
+    Args:
+        job: the fine-tune; its range and learning rate are replaced.
+        settings: how hard to look.
+        journal: the file the study lives in. Interrupted and called again, it keeps the trials that
+            ended, tells of them once more, and runs those again that did not.
+        advance: trains several jobs up to a step.
+        told: hears of every trial that ends.
     """
     network = lay_out(job).network
     num_stages = len(network.stages())
     study = _open(journal, settings, num_stages)
+    for trial in _ended(study):
+        told(_record(trial, network))
     while (num_ended := len(_ended(study))) < settings.trials:
         # Seeded by what is known, not by what this process has drawn: a resumed study stays the same.
         study.sampler = _sampler(settings, num_ended)
         # A batch that was interrupted is filled up, not begun anew.
         size = min(settings.together - num_ended % settings.together, settings.trials - num_ended)
-        for number in _run(study, [study.ask() for _ in range(size)], job, settings, num_stages):
+        for number in _run(study, _ask(study, size), job, settings, num_stages, advance):
             told(_record(study.trials[number], network))
     return [_record(trial, network) for trial in _ended(study)]
 
@@ -99,9 +119,6 @@ def _open(journal: Path, settings: SearchSettings, num_stages: int) -> optuna.St
         pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0),
         load_if_exists=True,
     )
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
     low, high = settings.learning_rate
     for num_frozen in (0, num_stages - 1):  # none, and all but the head: the two ends people argue about
         study.enqueue_trial(
@@ -120,8 +137,19 @@ def _ended(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
+def _ask(study: optuna.Study, size: int) -> list[Trial]:
+    """The trials of a batch: those that an interruption cut short, as they were, then new ones."""
+    cut_short = [Trial(study, trial._trial_id) for trial in study.get_trials(states=(TrialState.RUNNING,))]
+    return cut_short + [study.ask() for _ in range(size - len(cut_short))]
+
+
 def _run(
-    study: optuna.Study, batch: list[Trial], job: Job, settings: SearchSettings, num_stages: int
+    study: optuna.Study,
+    batch: list[Trial],
+    job: Job,
+    settings: SearchSettings,
+    num_stages: int,
+    advance: Advance,
 ) -> list[int]:
     """Take a batch from rung to rung, stopping trials that fall behind; returns their numbers."""
     alive = {trial.number: (trial, _suggest(trial, job, settings, num_stages)) for trial in batch}
@@ -135,7 +163,8 @@ def _run(
             trial = alive[number][0]
             states[number] = stretch.state
             _note(trial, stretch)
-            trial.report(stretch.state.best_psnr, rung)
+            if rung not in study.trials[number].intermediate_values:  # a trial cut short repeats itself
+                trial.report(stretch.state.best_psnr, rung)
             if rung == settings.rungs[-1]:
                 study.tell(trial, stretch.state.best_psnr)
             elif trial.should_prune():
@@ -163,9 +192,8 @@ def _range(start: int, width: int, num_stages: int) -> FreezeRange:
 
 
 def _note(trial: Trial, stretch: Stretch) -> None:
-    curve = trial.user_attrs.get("curve", []) + [[look.step, look.val_psnr] for look in stretch.looks]
     for key, value in {
-        "curve": curve,
+        "curve": [[step, metrics["val_psnr"]] for step, metrics in stretch.state.curve],
         "trainable": stretch.trainable,
         "seconds": stretch.state.seconds,
         "steps": stretch.state.step,

@@ -4,25 +4,14 @@ A batch of crops depends on seed and step alone, so a trial may be set down afte
 taken up again by another worker: nothing has to stay alive between two rungs.
 """
 
-from dataclasses import dataclass
-
 import ray
 import torch
 
 from sim_models.freeze import trainable_share
 from sim_models.training.distributed import resources
 from sim_models.training.job import Job, lay_out
-from sim_models.training.loop import Progress, State, train
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """What came out of a stretch of training."""
-
-    state: State
-    looks: list[Progress]
-    trainable: float
-    """share of the parameters that were trained, 0 to 1"""
+from sim_models.training.loop import State, train
+from sim_models.transfer.search import Stretch
 
 
 def advance(jobs: list[Job], states: list[State | None], until: int) -> list[Stretch]:
@@ -43,7 +32,6 @@ def _advance(job_json: str, state: State | None, until: int) -> Stretch:
     bench = lay_out(job)
     if torch.cuda.is_available():
         bench.network.to("cuda")
-    looks: list[Progress] = []
     state = train(
         bench.network,
         job.recipe.method,
@@ -52,7 +40,6 @@ def _advance(job_json: str, state: State | None, until: int) -> Stretch:
         job.training,
         state or bench.start(),
         until,
-        report=lambda progress, _: looks.append(progress),
     )
     bench.verify_frozen(state.weights)
-    return Stretch(state, looks, trainable_share(bench.network))
+    return Stretch(state, trainable_share(bench.network))

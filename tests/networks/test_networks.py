@@ -10,7 +10,14 @@ from sim_models.config import BadInput, Settings, choice_of, parse
 from sim_models.networks import Network, NetworkSettings, rednet, unet
 
 UNET = unet.Settings(
-    name="unet", width=4, depth=2, batch_norm=False, up="nearest", skip="concatenate", output="linear"
+    name="unet",
+    width=4,
+    depth=2,
+    batch_norm=False,
+    up="nearest",
+    skip="concatenate",
+    output="linear",
+    init="torch",
 )
 NETWORKS: dict[str, NetworkSettings] = {
     "unet": UNET,

@@ -5,13 +5,34 @@ from pydantic import ValidationError
 from sim_models.networks.unet import Settings
 
 FAIRSIM = Settings(
-    name="unet", width=16, depth=5, batch_norm=False, up="nearest", skip="concatenate", output="relu"
+    name="unet",
+    width=16,
+    depth=5,
+    batch_norm=False,
+    up="nearest",
+    skip="concatenate",
+    output="relu",
+    init="torch",
 )
 DLSIM = Settings(
-    name="unet", width=64, depth=4, batch_norm=True, up="transposed", skip="concatenate", output="linear"
+    name="unet",
+    width=64,
+    depth=4,
+    batch_norm=True,
+    up="transposed",
+    skip="concatenate",
+    output="linear",
+    init="torch",
 )
 DECONOISING = Settings(
-    name="unet", width=64, depth=2, batch_norm=False, up="transposed", skip="add", output="linear"
+    name="unet",
+    width=64,
+    depth=2,
+    batch_norm=False,
+    up="transposed",
+    skip="add",
+    output="linear",
+    init="torch",
 )
 
 
@@ -43,10 +64,44 @@ def test_stage_names() -> None:
 
 def test_addition_of_unequal_feature_maps_is_refused() -> None:
     with pytest.raises(ValidationError, match="skip 'add' needs up 'transposed'"):
-        Settings(name="unet", width=4, depth=1, batch_norm=False, up="nearest", skip="add", output="linear")
+        Settings(
+            name="unet",
+            width=4,
+            depth=1,
+            batch_norm=False,
+            up="nearest",
+            skip="add",
+            output="linear",
+            init="torch",
+        )
 
 
 def test_a_relu_output_is_never_negative() -> None:
     torch.manual_seed(0)
     network = FAIRSIM.model_copy(update={"width": 2, "depth": 1}).build(1, 1, scale=2)
     assert network(torch.randn(4, 1, 8, 8)).min() >= 0
+
+
+def test_a_zero_head_starts_from_nothing_and_learns() -> None:
+    torch.manual_seed(0)
+    network = Settings(
+        name="unet", width=4, depth=2, batch_norm=False, up="nearest", skip="concatenate", output="linear",
+        init="he_zero_head",
+    ).build(3, 1, scale=2)  # fmt: skip
+    frames = torch.rand(2, 3, 16, 16)
+    assert not network(frames).any()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = (network(frames) - 1).square().mean()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.1
+
+
+def test_a_zero_head_under_a_relu_is_refused() -> None:
+    with pytest.raises(ValueError, match="passes no gradient"):
+        Settings(
+            name="unet", width=4, depth=1, batch_norm=False, up="nearest", skip="concatenate", output="relu",
+            init="he_zero_head",
+        )  # fmt: skip
