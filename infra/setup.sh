@@ -10,13 +10,16 @@ set -euo pipefail
 venv=$1
 cd "$(dirname "$0")/.."
 
-python=$(command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
-"${PYTHON:-$python}" - <<'PY' || exit 2
-import sys
-if sys.version_info < (3, 11):
-    sys.exit(f"error: Python {sys.version.split()[0]} is too old; install 3.11 or newer, or name one: PYTHON=... make setup")
-PY
-[ -x "$venv/bin/python" ] || "${PYTHON:-$python}" -m venv "$venv"
+fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+for python in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 none; do
+  # Tried, not only looked for: a version manager leaves commands that do not run.
+  if [ -n "$python" ] && fits "$python"; then break; fi
+done
+if [ "$python" = none ]; then
+  echo "error: found no Python of 3.11 or newer; install one, or name it: PYTHON=/path/to/python make setup" >&2
+  exit 2
+fi
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -c requirements.lock uv 2>/dev/null ||
   { echo "error: pip could not install uv; check that a package index is reachable" >&2; exit 2; }
 

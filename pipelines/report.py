@@ -3,7 +3,7 @@
 import base64
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -82,6 +82,9 @@ class TransferStory:
     why: str
     test_sentence: str
     cost_sentence: str
+    caveats: list[str]
+    """what keeps the comparison of arms from being fair or final"""
+    trials_sentence: str
     passed: int | None
     """step at which the fine-tune reached the best of training from scratch, if it did"""
     freeze: Markup
@@ -172,6 +175,8 @@ def _transfer(params: Params, key: str) -> TransferStory:
         why=_words(study.why),
         test_sentence=_test_sentence(params, outcome, scores),
         cost_sentence=_cost_sentence(study, arms["finetune"], arms["scratch"]),
+        caveats=list(_caveats(arms["direct"], arms["scratch"])),
+        trials_sentence=_trials_sentence(study, params.transfer(key).study.margin_db),
         passed=passed,
         freeze=Markup(figures.freeze_study(study.stages, bars)),
         shares=Markup(figures.quality_and_share(bars)),
@@ -217,6 +222,28 @@ def _cost_sentence(study: StudyRecord, finetune: Arm, scratch: Arm) -> str:
         f"Fine-tuning took {finetune.steps} steps ({finetune.seconds:.0f} s) after a search of {len(study.trials)} "
         f"short trials ({steps} steps, {seconds:.0f} s); training from scratch {scratch.steps} steps "
         f"({scratch.seconds:.0f} s); direct use none."
+    )
+
+
+def _caveats(direct: Arm, scratch: Arm) -> Iterator[str]:
+    if scratch.val_psnr < direct.val_psnr:
+        yield (
+            f"Training from scratch ended below direct use: {scratch.steps} steps were too few for it, and what "
+            "fine-tuning gains over it says little."
+        )
+    elif scratch.best_step == scratch.steps:
+        yield "Training from scratch was best at its very last step; with more steps it may come closer."
+
+
+def _trials_sentence(study: StudyRecord, margin_db: float) -> str:
+    ended = [trial for trial in study.trials if not trial.pruned]
+    top = best(ended).val_psnr
+    near = sum(trial.val_psnr >= top - margin_db for trial in ended)
+    if near == 1:
+        return f"The best is more than {margin_db:g} dB above every other trial that ran to its end."
+    return (
+        f"{near} of the {len(ended)} trials that ran to their end lie within {margin_db:g} dB of the best: "
+        "which of them is on top may be chance."
     )
 
 

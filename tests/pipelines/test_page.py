@@ -260,6 +260,12 @@ def test_where_a_baseline_is_better_it_is_said(page: str) -> None:
     assert "At low light classical SIM is better" not in text
 
 
+def test_what_weakens_the_comparison_is_said(page: str) -> None:
+    text = Reader(page).text
+    assert "Training from scratch was best at its very last step" in text
+    assert "The best is more than 0.05 dB above every other trial" in text
+
+
 def test_children_stand_below_their_parent(page: str) -> None:
     family = page[page.index('id="family"') :]
     parent, child = family.index("sim-microtubules"), family.index("sim-ccps")

@@ -1,0 +1,113 @@
+"""The gate looks at whole intervals over cells: luck does not pass, and neither does too little evidence."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from sim_models.evaluation.gate import CHAMPION, MODEL, GateSettings, Verdict, as_gate_table, judge
+from sim_models.evaluation.intervals import Bootstrap
+from sim_models.evaluation.scores import COLUMNS
+
+METRIC = "psnr_targetrange_noscale"
+BOOTSTRAP = Bootstrap(confidence=0.95, resamples=1000, seed=0)
+SETTINGS = GateSettings(metric=METRIC, above_baseline={"bicubic": 1.0}, below_champion=0.1)
+
+
+def scores(cells: int = 8, spread: float = 0.3, **gains: float) -> pd.DataFrame:
+    """Arms above `bicubic` by their gains, which differ from cell to cell by `spread`; the cells by far more."""
+    random = np.random.default_rng(0)
+    deviations = random.standard_normal(cells)
+    deviations -= deviations.mean()
+    rows = []
+    for cell, deviation in enumerate(deviations):
+        quality = 30 + 5 * random.standard_normal()
+        for arm, gain in {"bicubic": 0.0, **gains}.items():
+            value = quality + gain + (spread * deviation if arm == MODEL else 0)
+            rows.append(("er", f"cell_{cell}", "low", arm, METRIC, value))
+            rows.append(("er", f"cell_{cell}", "low", arm, "nrmse_std_noscale", -value))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def verdict(**arguments: float) -> Verdict:
+    return judge(scores(**arguments), SETTINGS, BOOTSTRAP)
+
+
+def test_a_model_that_is_surely_better_passes() -> None:
+    found = verdict(model=2.0)
+    assert found.passed
+    assert found.sentence.startswith(f"passed: {METRIC} surely more than +1 from bicubic, found 2 [")
+    assert found.sentence.endswith("(n = 8) over cells")
+
+
+def test_a_model_that_is_better_only_on_average_is_refused() -> None:
+    """Mean 1.2, so above the limit of 1; but the interval reaches below it."""
+    found = verdict(model=1.2, spread=1.0)
+    assert not found.passed
+    assert found.sentence.startswith(f"refused: must be {METRIC} surely more than +1 from bicubic, found 1.2 [0.")
+    assert verdict(model=1.2, spread=0.1).passed
+
+
+def test_a_worse_model_is_refused() -> None:
+    assert not verdict(model=-2.0).passed
+
+
+def test_too_few_cells_prove_nothing() -> None:
+    found = verdict(model=20.0, cells=2, spread=0.0)
+    assert not found.passed
+    assert "too few for an interval" in found.sentence
+    assert verdict(model=20.0, cells=3, spread=0.0).passed
+
+
+@pytest.mark.parametrize(("behind", "passed"), [(-0.05, True), (0.0, True), (0.05, True), (0.15, False), (3.0, False)])
+def test_a_champion_gives_way_to_what_is_not_surely_as_good_only_within_the_margin(behind: float, passed: bool) -> None:
+    found = verdict(model=2.0, champion=2.0 + behind, spread=0.01)
+    assert found.passed is passed
+    assert len(found.checks) == 2
+    assert (f"{METRIC} surely more than -0.1 from champion" in found.sentence) is True
+
+
+def test_an_uncertain_comparison_with_the_champion_is_a_refusal() -> None:
+    assert not verdict(model=3.0, champion=3.0, spread=1.0).passed
+
+
+def test_every_check_must_pass() -> None:
+    better_than_champion_but_no_better_than_bicubic = verdict(model=0.5, champion=-3.0)
+    assert [check.passed for check in better_than_champion_but_no_better_than_bicubic.checks] == [False, True]
+    assert not better_than_champion_but_no_better_than_bicubic.passed
+
+
+def test_a_baseline_that_could_not_be_made_is_not_compared_with() -> None:
+    settings = SETTINGS.model_copy(update={"above_baseline": {"bicubic": 1.0, "wiener": 0.0}})
+    assert [check.rule for check in judge(scores(model=2.0), settings, BOOTSTRAP).checks] == [
+        f"{METRIC} surely more than +1 from bicubic"
+    ]
+
+
+def test_without_anything_to_compare_with_no_model_passes() -> None:
+    """All rules of an empty list hold; that must not make a champion."""
+    settings = SETTINGS.model_copy(update={"above_baseline": {"wiener": 0.0}})
+    assert not judge(scores(model=2.0), settings, BOOTSTRAP).passed
+
+
+def test_the_gate_table_has_model_baselines_and_champion() -> None:
+    table = scores(direct=0.5, finetune=2.0, scratch=1.0)
+    champion = scores(champion=1.5)
+    both = as_gate_table(table, "finetune", [champion[champion["arm"] == CHAMPION]])
+    assert set(both["arm"]) == {MODEL, "bicubic", CHAMPION}
+    finetune = table[table["arm"] == "finetune"]["value"].to_numpy()
+    assert np.array_equal(both[both["arm"] == MODEL]["value"], finetune)
+    assert set(as_gate_table(table, "scratch")["arm"]) == {MODEL, "bicubic"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"metric": "nrmse_std_noscale"}, "must be one of psnr_targetrange_noscale"),
+        ({"above_baseline": {"bilinear": 1.0}}, "no baseline 'bilinear'; choose from widefield, bicubic, wiener"),
+        ({"below_champion": -0.1}, "greater than or equal to 0"),
+    ],
+)
+def test_settings_that_make_no_gate_are_refused(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        GateSettings(**(SETTINGS.model_dump() | changes))
