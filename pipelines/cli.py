@@ -24,7 +24,10 @@ app = typer.Typer(
 
 @app.command()
 def restore(
-    file: Annotated[Path, typer.Argument(help="Raw SIM stack: OME-TIFF, TIFF or MRC.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Raw SIM stack (OME-TIFF, TIFF or MRC), or a folder with one file per frame."),
+    ],
     model: Annotated[
         str, typer.Option(help="models:/NAME@champion, models:/NAME/VERSION or a restorer's folder.")
     ],

@@ -15,7 +15,7 @@ import sim_models
 from pipelines.stage import REPORTS, RUNS, digest, write_whole
 from sim_models.config import BadInput
 from sim_models.tracking.runs import WEIGHTS, Run, Tracker, data_version
-from sim_models.training.distributed import Place, fit
+from sim_models.training.distributed import Place, fit, num_nodes
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State
 
@@ -71,6 +71,7 @@ def fit_and_save(
 
     Called again on the same bench, training and its MLflow run go on where they stood.
     """
+    _refuse_private_runs(tracker)
     laid_out = lay_out(job)  # refuses what does not fit before a run is made and workers start
     key = here.key(job_key(job))
     tags = {"sim.kind": "training", **data_tags(job)}
@@ -82,6 +83,15 @@ def fit_and_save(
         run.tags({WEIGHTS: restorer.weights_sha256})
         run.metrics({"best_val_psnr": state.best_psnr, "best_step": state.best_step})
     return state
+
+
+def _refuse_private_runs(tracker: Tracker) -> None:
+    """Workers on other machines would write their runs to a file of the same name over there."""
+    if tracker.uri.startswith("sqlite:") and num_nodes() > 1:
+        raise BadInput(
+            f"the Ray cluster has {num_nodes()} nodes, but runs go to the file {tracker.uri}, which only one of "
+            "them sees; start an MLflow server and name it in MLFLOW_TRACKING_URI"
+        )
 
 
 def write_curves(key: str, states: Mapping[str, State]) -> None:

@@ -2,8 +2,7 @@
 
 import base64
 import platform
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipelines import sentences
 from pipelines.params import Params, read_params
 from pipelines.register import Registered
 from pipelines.stage import DATA, MODELS, REPORTS, TRANSFERS, project_root, run, write_whole
@@ -20,10 +20,10 @@ from sim_models.evaluation.intervals import Estimate
 from sim_models.evaluation.report import (
     COLUMNS,
     MAIN,
+    NOUNS,
     Block,
     blocks,
     difference,
-    in_words,
     interval,
     number,
     worse,
@@ -32,15 +32,12 @@ from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import code_version, data_version
 from sim_models.transfer.search import best
-from sim_models.transfer.study import Arm, StudyRecord
+from sim_models.transfer.study import StudyRecord
 
 TEMPLATES = Path(__file__).with_name("templates")
 RUNS_ON = ("sim-models", "torch", "ray", "optuna", "mlflow", "dvc", "numpy", "scikit-image")
 """what a person needs to know to get the same numbers"""
 DECISIONS = {"direct": "Use it as it is", "finetune": "Fine-tune", "scratch": "Train from scratch"}
-STRUCTURES = {"ccps": "clathrin-coated pits", "er": "endoplasmic reticulum", "f_actin": "F-actin"}
-"""short keys that a reader may not know"""
-ARMS = {"direct": "direct use", "finetune": "fine-tuning", "scratch": "training from scratch"}
 
 
 @dataclass(frozen=True)
@@ -117,30 +114,27 @@ def page(params: Params) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"plain": plain, "number": number, "words": _words, "interval": interval}
+    templates.filters |= {
+        "plain": sentences.plain,
+        "number": number,
+        "words": sentences.plainly,
+        "interval": interval,
+    }
     outcomes = [story.outcome for story in models] + [story.outcome for story in transfers]
-    registered = [outcome.registered for outcome in outcomes]
     return templates.get_template("report.html").render(
         params=params,
         levels=_levels(params),
         confidence=f"{100 * params.evaluation.bootstrap.confidence:g} %",
         columns=COLUMNS,
         decisions=DECISIONS,
-        arms=ARMS,
+        nouns=NOUNS,
         models=models,
         transfers=transfers,
         parts_of_data=_parts(params),
-        family={
-            parent: [each for each in registered if each.parent == parent] for parent in _parents(registered)
-        },
+        family=_family([outcome.registered for outcome in outcomes]),
         code=code_version(project_root()),
         versions={"Python": platform.python_version(), **{name: version(name) for name in RUNS_ON}},
     )
-
-
-def plain(name: str) -> str:
-    """A structure of `params.yaml` as people say it."""
-    return STRUCTURES.get(name, name.replace("_", " "))
 
 
 def passes(curves: pd.DataFrame, psnr: float) -> int | None:
@@ -172,11 +166,11 @@ def _transfer(params: Params, key: str) -> TransferStory:
         study=study,
         source_structure=params.model(study.source).structure,
         decision=DECISIONS[study.chosen],
-        why=_words(study.why),
-        test_sentence=_test_sentence(params, outcome, scores),
-        cost_sentence=_cost_sentence(study, arms["finetune"], arms["scratch"]),
-        caveats=list(_caveats(arms["direct"], arms["scratch"])),
-        trials_sentence=_trials_sentence(study, params.transfer(key).study.margin_db),
+        why=sentences.plainly(study.why),
+        test_sentence=sentences.on_test(outcome.test, study.chosen, scores, params.evaluation.bootstrap),
+        cost_sentence=sentences.cost(study),
+        caveats=sentences.caveats(study),
+        trials_sentence=sentences.trials(study, params.transfer(key).study.margin_db),
         passed=passed,
         freeze=Markup(figures.freeze_study(study.stages, bars)),
         shares=Markup(figures.quality_and_share(bars)),
@@ -201,49 +195,6 @@ def _outcome(params: Params, kind: str, key: str, scores: pd.DataFrame, learning
         panels=[(level, _picture(details / f"panel_{level}.png")) for level in levels],
         registered=registered,
         learning=Markup(learning),
-    )
-
-
-def _test_sentence(params: Params, outcome: Outcome, scores: pd.DataFrame) -> str:
-    others = [arm for arm in ARMS if arm != outcome.arm]
-    compared = [
-        in_words(difference(scores, outcome.arm, other, MAIN, params.evaluation.bootstrap), ARMS[other])
-        for other in others
-    ]
-    reached = f"{number(outcome.test.mean, 2)} dB {interval(outcome.test, 2)}".strip()
-    cells = f"{outcome.test.cells} sealed test cell{'s' if outcome.test.cells > 1 else ''}"
-    return f"On the {cells} it comes to a PSNR of {reached}: {'; '.join(compared)}."
-
-
-def _cost_sentence(study: StudyRecord, finetune: Arm, scratch: Arm) -> str:
-    steps = sum(trial.steps for trial in study.trials)
-    seconds = sum(trial.seconds for trial in study.trials)
-    return (
-        f"Fine-tuning took {finetune.steps} steps ({finetune.seconds:.0f} s) after a search of {len(study.trials)} "
-        f"short trials ({steps} steps, {seconds:.0f} s); training from scratch {scratch.steps} steps "
-        f"({scratch.seconds:.0f} s); direct use none."
-    )
-
-
-def _caveats(direct: Arm, scratch: Arm) -> Iterator[str]:
-    if scratch.val_psnr < direct.val_psnr:
-        yield (
-            f"Training from scratch ended below direct use: {scratch.steps} steps were too few for it, and what "
-            "fine-tuning gains over it says little."
-        )
-    elif scratch.best_step == scratch.steps:
-        yield "Training from scratch was best at its very last step; with more steps it may come closer."
-
-
-def _trials_sentence(study: StudyRecord, margin_db: float) -> str:
-    ended = [trial for trial in study.trials if not trial.pruned]
-    top = best(ended).val_psnr
-    near = sum(trial.val_psnr >= top - margin_db for trial in ended)
-    if near == 1:
-        return f"The best is more than {margin_db:g} dB above every other trial that ran to its end."
-    return (
-        f"{near} of the {len(ended)} trials that ran to their end lie within {margin_db:g} dB of the best: "
-        "which of them is on top may be chance."
     )
 
 
@@ -284,8 +235,13 @@ def _parts(params: Params) -> list[Part]:
     ]
 
 
-def _parents(registered: Sequence[Registered]) -> set[str | None]:
-    return {None, *(each.parent for each in registered)}
+def _family(registered: Sequence[Registered]) -> dict[str | None, list[Registered]]:
+    """Children by parent; None for those whose parent is not on this page."""
+    known = {f"{each.name} version {each.version}" for each in registered}
+    family: dict[str | None, list[Registered]] = {}
+    for each in registered:
+        family.setdefault(each.parent if each.parent in known else None, []).append(each)
+    return family
 
 
 def _levels(params: Params) -> list[str]:
@@ -304,16 +260,6 @@ def _curves(key: str) -> pd.DataFrame:
 
 def _picture(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def _words(text: str) -> str:
-    """Names of arms and metrics as people say them, with true minus signs, beginning with a capital."""
-    for arm, words in ARMS.items():
-        text = re.sub(rf"\b{arm}\b", words, text)
-    for column in COLUMNS:
-        text = text.replace(column.metric, column.name)
-    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text)
-    return text[:1].upper() + text[1:]
 
 
 if __name__ == "__main__":

@@ -38,10 +38,10 @@ def restore_file(
     tile_px: int,
     progress: Callable[[int, int], None],
 ) -> Restoration:
-    """Restore every stack in a file and write the images as an OME-TIFF.
+    """Restore every stack in a file, or the one in a folder of frames, and write the images as an OME-TIFF.
 
     Args:
-        path: raw stack, or a series of stacks along T.
+        path: raw stack, a series of stacks along T, or a folder with one file per frame.
         model: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or the folder of a restorer.
         out: the OME-TIFF to write.
         order: of the frames, where the file does not say it itself.
@@ -67,8 +67,14 @@ def restore_file(
     )
     fine_um = pixel_um / restorer.recipe.task.scale
     data, axes = (restored[0], "YX") if len(restored) == 1 else (restored, "TYX")
-    facts = {"restored_from": path.name, "model": model, "weights_sha256": restorer.weights_sha256}
-    write_ome(out, data, axes, fine_um, facts, f"{path.name} restored")
+    name = path.absolute().name
+    facts = {
+        "restored_from": name,
+        "files": [source.name for source in file.paths],
+        "model": model,
+        "weights_sha256": restorer.weights_sha256,
+    }
+    write_ome(out, data, axes, fine_um, facts, f"{name} restored")
     return Restoration(
         out, data.shape, fine_um, (*file.warnings, *_doubts(stacks, pixel_um, restorer.card, file))
     )
@@ -155,5 +161,7 @@ def _refuse_output(out: Path, path: Path) -> None:
         raise BadInput(f"{out}: the output is an OME-TIFF; give it a name that ends in .tif")
     if out.resolve() == path.resolve():
         raise BadInput(f"{out}: is the raw stack itself; choose another name for the output")
+    if folder.resolve() == path.resolve():
+        raise BadInput(f"{out}: lies among the raw frames and would pass for one; choose another folder")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise BadInput(f"{folder}: is no folder you may write to; choose another place for the output")

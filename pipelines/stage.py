@@ -1,8 +1,10 @@
 """What every stage shares: one argument, whole outputs, and one sentence where something is wrong."""
 
+import ctypes
 import hashlib
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +22,21 @@ RUNS = Path("runs")
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
+PR_SET_PDEATHSIG = 1
+"""`prctl(2)`: the signal to get when the parent dies"""
+
+
 def run(stage: Callable[..., None]) -> None:
     """Call a stage with the arguments of the command line, as its file's entry point."""
+    _end_with_parent()
     sys.exit(exit_code(lambda: stage(*sys.argv[1:])))
+
+
+def _end_with_parent() -> None:
+    """A killed `dvc` takes its stage along: nobody waits for an orphan's result, and it would block the next run."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def exit_code(work: Callable[[], None]) -> int:

@@ -188,7 +188,7 @@ def test_changed_pixels_of_a_png(tmp_path: Path) -> None:
 def test_refusals_name_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"gone\.tif: does not exist"):
         read(tmp_path / "gone.tif")
-    with pytest.raises(BadInput, match="is a folder"):
+    with pytest.raises(BadInput, match=r"holds no image .*give a file or a folder"):
         read(tmp_path)
     (tmp_path / "empty.tif").touch()
     with pytest.raises(BadInput, match="is empty"):
@@ -220,6 +220,76 @@ def test_absurd_dimensions(tmp_path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + checksum + bytes(12))
     with pytest.raises(BadInput, match="header announces"):
         read(path)
+
+
+def write_frames(folder: Path, frames: np.ndarray) -> list[Path]:
+    """One file per frame, numbered without leading zeros; 'frame_10' sorts before 'frame_2'."""
+    paths = [folder / f"frame_{index}.tif" for index in range(len(frames))]
+    for path, frame in zip(paths, frames, strict=True):
+        tifffile.imwrite(path, frame)
+    return paths
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
+    frames = np.random.default_rng(2).integers(90, 4000, (12, 20, 30)).astype(np.uint16)
+    paths = write_frames(tmp_path, frames)
+    (tmp_path / "LICENSE.txt").write_text("of the data")
+    file = read(tmp_path)
+    np.testing.assert_array_equal(file.data, frames)
+    assert (file.axes, file.format) == ("IYX", "folder of 12 x TIFF")
+    assert file.paths == tuple(paths)
+    assert file.warnings == ()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+def test_a_mean_at_the_end_of_a_folder_is_no_frame(tmp_path: Path, dtype: str) -> None:
+    frames = (FRAMES / 16).astype(dtype)
+    paths = write_frames(tmp_path, np.stack([*frames, frames.mean(axis=0).astype(dtype)]))
+    file = read(tmp_path)
+    np.testing.assert_array_equal(file.data, frames)
+    assert file.paths == tuple(paths[:-1])
+    assert file.warnings == ("frame_9.tif, the last of 10 images, is the mean of the others and left out",)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        FRAMES.mean(axis=0) + (np.indices((20, 30)).sum(axis=0) == 7) * 2,
+        np.median(FRAMES, axis=0),
+    ],
+    ids=["mean but for one diagonal", "median"],
+)
+def test_other_last_images_are_frames(tmp_path: Path, last: np.ndarray) -> None:
+    write_frames(tmp_path, np.stack([*FRAMES, last]).astype(np.float32))
+    assert len(read(tmp_path).data) == 10
+
+
+@pytest.mark.parametrize("spoilt", [[0], [0, 8]])
+def test_infinite_frames_have_no_mean(tmp_path: Path, spoilt: list[int]) -> None:
+    frames = FRAMES.astype(np.float32)
+    frames[spoilt, 0, 0] = np.inf
+    write_frames(tmp_path, frames)
+    assert len(read(tmp_path).data) == 9
+
+
+def test_copies_of_one_image_are_kept(tmp_path: Path) -> None:
+    """Their last one is the mean of the others too; that they are copies is for others to tell."""
+    write_frames(tmp_path, np.stack([FRAMES[0]] * 9))
+    assert len(read(tmp_path).data) == 9
+
+
+def test_a_folder_with_an_image_of_another_size(tmp_path: Path) -> None:
+    write_frames(tmp_path, FRAMES)
+    tifffile.imwrite(tmp_path / "frame_4.tif", FRAMES[4, :10])
+    with pytest.raises(BadInput, match=r"frame_4\.tif: has axes YX and shape \(10, 30\).*same size"):
+        read(tmp_path)
+
+
+def test_a_folder_with_a_cut_image(tmp_path: Path) -> None:
+    path = write_frames(tmp_path, FRAMES)[4]
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInput, match=r"frame_4\.tif: is truncated"):
+        read(tmp_path)
 
 
 def test_real_files(real_data: Path) -> None:

@@ -123,6 +123,14 @@ def test_folder_of_frames_with_their_mean(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / f"HE_{index}.tif", frame)
     report = inspect(tmp_path, None, None)
     assert (report.angles, report.phases, report.order) == (3, 5, "angle-major")
+    assert any("mean of the others" in told for told in report.warnings)
+
+
+def test_stack_that_ends_with_its_mean(tmp_path: Path) -> None:
+    frames = camera(expected_stack(3, 3, 200)).reshape(9, 96, 96)
+    with_mean = np.stack([*frames, frames.mean(axis=0).astype(np.uint16)])
+    report = inspect(save(tmp_path / "a.ome.tif", with_mean, "CYX"), None, None)
+    assert (report.angles, report.phases, report.order) == (3, 3, "angle-major")
     assert any("mean of the others" in told for told in report.evidence)
 
 

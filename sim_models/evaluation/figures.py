@@ -208,8 +208,8 @@ def _label_ends(axes: Any, ends: Mapping[str, tuple[int, float]]) -> None:
 
 
 def _mark_passing(axes: Any, curves: pd.DataFrame, passed: int) -> None:
-    scratch = curves[curves["arm"] == "scratch"]
-    axes.axhline(scratch["val_psnr"].max(), color=ARMS["scratch"], linewidth=1, alpha=0.5)
+    goal = curves.loc[curves["arm"] == "scratch", "val_psnr"].max()
+    axes.plot([0, curves["step"].max()], [goal, goal], color=ARMS["scratch"], linewidth=1, alpha=0.5)
     axes.axvline(passed, color=ARMS["finetune"], linewidth=1, alpha=0.6)
     step_and_height = axes.get_xaxis_transform()
     axes.text(passed, 1.01, f"step {passed}", transform=step_and_height, ha="center", va="bottom")

@@ -50,18 +50,20 @@ class Check(Settings):
 
 
 class Verdict(Settings):
-    """All rules; a model passes if every one does."""
+    """All rules; a model passes if there is one and every one does."""
 
     checks: tuple[Check, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+        """Whether every check passed; without any there is no evidence."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
 
     @property
     def sentence(self) -> str:
         """What decided, for people."""
+        if not self.checks:
+            return "refused: none of the baselines to compare with could be made from these fields"
         failed = [check for check in self.checks if not check.passed]
         if not failed:
             return "passed: " + "; ".join(f"{check.rule}, found {check.found}" for check in self.checks)

@@ -13,6 +13,9 @@ from sim_models.evaluation.panels import TITLES
 MAIN = "psnr_targetrange_noscale"
 """the metric of sentences and pictures"""
 
+NOUNS = {"direct": "direct use", "finetune": "fine-tuning", "scratch": "training from scratch"}
+"""arms as the subject of a sentence"""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -135,7 +138,7 @@ def worse(scores: pd.DataFrame, arm: str, levels: Sequence[str], bootstrap: Boot
         fields = scores[scores["level"] == level]
         for rival in rivals:
             if losses := ", ".join(_losses(fields, arm, rival, bootstrap)):
-                sentences.append(f"At {level} light {TITLES[rival]} is better than {TITLES[arm]}: {losses}.")
+                sentences.append(f"At {level} light {_noun(rival)} is better than {_noun(arm)}: {losses}.")
     return sentences
 
 
@@ -176,6 +179,10 @@ def _losses(scores: pd.DataFrame, arm: str, rival: str, bootstrap: Bootstrap) ->
         if _is_better(found, column.higher_is_better):
             size = number(found.mean, column.decimals, signed=True)
             yield " ".join(filter(None, (column.name, size, column.unit, interval(found, column.decimals))))
+
+
+def _noun(arm: str) -> str:
+    return NOUNS.get(arm, TITLES[arm])
 
 
 def _is_better(difference: Estimate, higher_is_better: bool) -> bool:

@@ -1,6 +1,5 @@
 """The examination: from a path to a `Report`."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim_models.config import BadInput
 from sim_models.images import ImageFile, read
+from sim_models.images import ends_with_mean
 from sim_models.inspection.light import Noise, measure_noise
 from sim_models.inspection.report import Report
 from sim_models.inspection.stripes import Grouping, clear_winner, groupings, stripe_strengths
@@ -17,8 +16,6 @@ from sim_models.sources.checks import SATURATED_SHARE, repeated_frames, saturate
 
 USUAL_LAYOUTS = {9: (3, 3), 15: (3, 5), 25: (5, 5)}
 """frames -> (angles, phases) of linear, three-dimensional or non-linear SIM"""
-
-SUFFIXES = (".tif", ".tiff", ".png", ".mrc", ".dv")
 
 SMALLEST_PX = 24
 """below this there are too few frequencies to tell stripes from structure"""
@@ -44,7 +41,7 @@ def inspect(path: Path, angles: int | None, phases: int | None) -> Report:
     Raises:
         BadInput: if `path` cannot be read at all. What is wrong with its content is in the report.
     """
-    file = _read_folder(path) if path.is_dir() else read(path)
+    file = read(path)
     report = Report(
         path=str(path), format=file.format, axes=file.axes, shape=file.data.shape, dtype=str(file.data.dtype),
         pixel_um=file.pixel_um, angles=None, phases=None, order=None, stripes_clear=False,
@@ -56,28 +53,6 @@ def inspect(path: Path, angles: int | None, phases: int | None) -> Report:
         return replace(report, problems=(problem,))
     frames, report = _frames(file, report)
     return _verdict(_examine(frames, report, _expected_layout(file, angles, phases)))
-
-
-def _read_folder(folder: Path) -> ImageFile:
-    """All images of a folder in natural order (2 before 10) as one stack."""
-    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=_natural)
-    if not paths:
-        raise BadInput(f"{folder}: holds no image ({', '.join(SUFFIXES)}); give a file or a folder of frames")
-    files = [read(path) for path in paths]
-    for path, file in zip(paths, files, strict=True):
-        if file.data.shape != files[0].data.shape or file.axes != "YX":
-            raise BadInput(
-                f"{path}: has axes {file.axes} and shape {file.data.shape}; in a folder of frames every file "
-                f"holds one image of the same size ({paths[0].name} has {files[0].data.shape})"
-            )
-    told = tuple(dict.fromkeys(warning for file in files for warning in file.warnings))
-    data = np.stack([file.data for file in files])
-    return replace(files[0], data=data, axes="IYX", format=f"folder of {len(files)} x {files[0].format}",
-                   warnings=told)  # fmt: skip
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", path.name)]
 
 
 def _not_an_image(file: ImageFile) -> str | None:
@@ -104,16 +79,10 @@ def _frames(file: ImageFile, report: Report) -> tuple[NDArray[Any], Report]:
         told = f"{len(stacks)} stacks of {data.shape[-3]} frames; the first is examined"
         data, report = stacks[0], replace(report, evidence=(*report.evidence, told))
     data = data.reshape(-1, *data.shape[-2:])
-    if len(data) > 2 and _is_mean_of_others(data):
+    if ends_with_mean(data):
         told = f"the last of {len(data)} images is the mean of the others and left out"
         data, report = data[:-1], replace(report, evidence=(*report.evidence, told))
     return data, report
-
-
-def _is_mean_of_others(data: NDArray[Any]) -> bool:
-    rounding = 1.0 if np.issubdtype(data.dtype, np.integer) else 1e-5 * float(np.ptp(data))
-    differ = not np.array_equal(data[0], data[-1])
-    return differ and bool(np.abs(data[-1] - data[:-1].mean(axis=0)).max() <= rounding)
 
 
 def _expected_layout(file: ImageFile, angles: int | None, phases: int | None) -> tuple[int, int] | None:

@@ -110,6 +110,11 @@ def resources() -> dict[str, float]:
     return available
 
 
+def num_nodes() -> int:
+    """Machines in the running cluster."""
+    return sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
+
+
 def fit(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
     """Train a job with Ray Train and return its last state, best weights included.
 

@@ -87,7 +87,9 @@ def test_a_baseline_that_could_not_be_made_is_not_compared_with() -> None:
 def test_without_anything_to_compare_with_no_model_passes() -> None:
     """All rules of an empty list hold; that must not make a champion."""
     settings = SETTINGS.model_copy(update={"above_baseline": {"wiener": 0.0}})
-    assert not judge(scores(model=2.0), settings, BOOTSTRAP).passed
+    found = judge(scores(model=2.0), settings, BOOTSTRAP)
+    assert not found.passed
+    assert found.sentence.startswith("refused: none of the baselines")
 
 
 def test_the_gate_table_has_model_baselines_and_champion() -> None:

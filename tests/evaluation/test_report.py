@@ -77,7 +77,7 @@ def test_differences_are_paired_by_cell() -> None:
 
 def test_only_what_is_surely_worse_is_told_and_where() -> None:
     (sentence,) = worse(TABLE, "finetune", ["low", "high"], BOOTSTRAP)
-    assert sentence.startswith("At high light classical SIM is better than fine-tuned: PSNR +3.")
+    assert sentence.startswith("At high light classical SIM is better than fine-tuning: PSNR +3.")
     assert "NRMSE −3." in sentence
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from pipelines import report
+from pipelines import report, sentences
 from pipelines.params import Params, read_params
 from pipelines.register import Registered
 from sim_models.evaluation.gate import Check, Verdict
@@ -255,7 +255,7 @@ def test_a_decision_is_told_with_its_numbers(page: str) -> None:
 
 def test_where_a_baseline_is_better_it_is_said(page: str) -> None:
     text = Reader(page).text
-    assert "At high light classical SIM is better than fine-tuned: PSNR +1." in text
+    assert "At high light classical SIM is better than fine-tuning: PSNR +1." in text
     assert "No real microscope grants that" in text
     assert "At low light classical SIM is better" not in text
 
@@ -275,8 +275,22 @@ def test_children_stand_below_their_parent(page: str) -> None:
 def test_direct_use_on_too_few_cells_is_told_without_certainty(tmp_path: Path) -> None:
     text = Reader(_page_of_a_study(tmp_path, chosen="direct", cells=2, all_but_one_pruned=True)).text
     assert "Use it as it is" in text
+    assert "Only one of them ran to its end" in text
     assert "dB from fine-tuning (test cells: 2, too few to say how sure)" in text
     assert not re.search(r"\d \[−?\d", text.split("In the registry")[0])
+
+
+def test_a_rival_that_has_hardly_learned_is_not_counted_as_a_victory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    params = read_params()
+    study = _study(next(iter(params.transfers)), params, "finetune", all_but_one_pruned=False)
+    direct, finetune, scratch = study.arms
+    failed = scratch.model_copy(update={"val_psnr": direct.val_psnr - 1})
+    (said,) = sentences.caveats(study.model_copy(update={"arms": (direct, finetune, failed)}))
+    assert "below direct use, so it has hardly learned" in said
 
 
 def test_the_step_at_which_a_fine_tune_passes_is_found() -> None:

@@ -158,7 +158,7 @@ def spoil(index: Any, value: float) -> Change:
 def test_unusable_fields(field: Field, role: Role, change: Change, sentence: str) -> None:
     check(field, "here")
     with pytest.raises(BadInput, match=rf"here: image '{role}' .*{sentence}"):
-        check(field.with_images(**{role: change(field.images[role])}), "here")
+        check(field.with_images({role: change(field.images[role])}), "here")
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

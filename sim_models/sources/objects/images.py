@@ -1,6 +1,5 @@
 """Real super-resolved images as objects: a folder of PNG or TIFF files, one per cell."""
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,7 @@ from pydantic import Field, PositiveFloat
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from sim_models.config import BadInput
-from sim_models.images import ImageFile, read
+from sim_models.images import ImageFile, natural, read
 from sim_models.sources.drawing import chance
 from sim_models.sources.objects import ObjectSettings
 
@@ -38,7 +37,7 @@ class Settings(ObjectSettings):
         if not self.folder.is_dir():
             raise BadInput(f"{self.folder}: no such folder of object images; correct `folder` of the objects")
         found = [path for path in self.folder.iterdir() if path.suffix.lower() in _SUFFIXES]
-        return sorted(found, key=_natural)
+        return sorted(found, key=natural)
 
     def draw(self, cell: int, shape: tuple[int, int], pixel_um: float, seed: int) -> torch.Tensor:
         """Fluorophore density (Y, X) of one cell: image number `cell`, a part of it placed by chance.
@@ -80,9 +79,6 @@ class Settings(ObjectSettings):
         fine = affine_transform(smooth, [ratio, ratio], first_centre, shape, order=3, mode="mirror")
         return np.asarray(np.clip(fine, 0, None), np.float32)
 
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(digits or 0), text) for digits, text in re.findall(r"(\d+)|(\D+)", path.name)]
 
 
 def _grayscale(file: ImageFile, path: Path) -> NDArray[np.float32]:

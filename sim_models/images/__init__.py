@@ -1,0 +1,27 @@
+"""Images in and out: a file of any usual format, or a folder of frames, becomes one `ImageFile`.
+
+One file per format. Readers check what they read, since a damaged file that is read in part looks like data.
+"""
+
+from pathlib import Path
+
+from sim_models.images.file import ImageFile
+from sim_models.images.folder import ends_with_mean, natural, read_folder
+from sim_models.images.formats import read_file
+from sim_models.images.ome import write_ome
+
+__all__ = ["ImageFile", "ends_with_mean", "natural", "read", "write_ome"]
+
+
+def read(path: Path) -> ImageFile:
+    """Read an image, a stack, or a folder with one file per frame.
+
+    Values come in native byte order and with the shape they are stored in; the frames of a folder are
+    stacked in the natural order of their names, without a last one that is the mean of the others.
+
+    Raises:
+        BadInput: if a file is missing, empty, truncated, damaged or of an unknown format, if its
+            header announces far more data than it can hold, or if the files of a folder are not
+            single images of one size.
+    """
+    return read_folder(path) if path.is_dir() else read_file(path)

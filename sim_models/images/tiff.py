@@ -1,0 +1,96 @@
+"""TIFF in its dialects: plain, ImageJ hyperstack, OME-TIFF."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import tifffile
+
+from sim_models.config import BadInput
+from sim_models.images.damage import refuse_bomb, truncated
+from sim_models.images.file import ImageFile, native
+from sim_models.images.ome import MICROMETRES, pixel_um_of, with_our_annotation
+
+DAMAGE = re.compile(
+    r"invalid page offset|circular reference|corrupted|failed to reshape|TiffTag 270 .* invalid value offset"
+)
+"""what in tifffile's log means missing frames, or a missing description (tag 270)"""
+
+
+def read_tiff(path: Path) -> ImageFile:
+    """Read the first image of a TIFF file, with what its dialect says about axes and pixel size.
+
+    Raises:
+        BadInput: if it holds no image, or frames or parts of them are missing.
+    """
+    with _tifffile_complaints() as complaints, tifffile.TiffFile(path) as tiff:
+        if not tiff.series:
+            raise BadInput(f"{path}: is a TIFF file without an image; save it again")
+        series = tiff.series[0]
+        refuse_bomb(path, series.nbytes)
+        _refuse_missing_strips(path, series)
+        data = series.asarray()
+        axes = series.axes
+        _refuse_broken_structure(path, complaints, len(tiff.series))
+        if len(tiff.series) > 1:
+            complaints.append(f"holds {len(tiff.series)} images; only the first is read")
+        kind, pixel_um = "TIFF", None
+        metadata: dict[str, Any] = {}
+        if tiff.is_ome and tiff.ome_metadata:
+            ome = ElementTree.fromstring(tiff.ome_metadata)
+            kind, pixel_um = "OME-TIFF", pixel_um_of(ome, complaints)
+            axes, data, metadata = with_our_annotation(ome, axes, data)
+        elif tiff.is_imagej:
+            kind, pixel_um = "ImageJ TIFF", _imagej_pixel_um(tiff, complaints)
+    return ImageFile(native(data), axes, pixel_um, kind, metadata, tuple(complaints), (path,))
+
+
+@contextmanager
+def _tifffile_complaints() -> Iterator[list[str]]:
+    """What tifffile logs while reading; printed, nobody would connect it to the file."""
+    complaints: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(handler)
+    try:
+        yield complaints
+    finally:
+        logger.removeHandler(handler)
+
+
+def _refuse_broken_structure(path: Path, complaints: list[str], num_images: int) -> None:
+    """A cut chain of frames, or one frame that no longer fits the others, is only logged by tifffile."""
+    if any(map(DAMAGE.search, complaints)) or (complaints and num_images > 1):
+        raise BadInput(
+            f"{path}: is truncated or damaged ({complaints[0][:160]}); copy it again from its source"
+        )
+
+
+def _refuse_missing_strips(path: Path, series: tifffile.TiffPageSeries) -> None:
+    """tifffile fills missing strips with zeros; zeros in place of data are worse than a refusal."""
+    size = path.stat().st_size
+    if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
+        raise truncated(path, f"pixels should reach byte {series.dataoffset + series.nbytes:,} of {size:,}")
+    for index, page in enumerate(series.pages):
+        if page is None:
+            raise truncated(path, f"frame {index} of {len(series.pages)} is missing")
+        ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        if not ends or 0 in page.databytecounts or max(ends) > size:
+            raise truncated(path, f"frame {index} of {len(series.pages)} is incomplete")
+
+
+def _imagej_pixel_um(tiff: tifffile.TiffFile, complaints: list[str]) -> float | None:
+    unit = (tiff.imagej_metadata or {}).get("unit", "")
+    resolution = tiff.pages.first.tags.get("XResolution")
+    if resolution is None or unit not in MICROMETRES:
+        return None
+    pixels, units = resolution.value
+    if pixels == units:
+        complaints.append(f"pixel size is exactly 1 {unit}, ImageJ's value for 'not calibrated'; not used")
+        return None
+    return float(MICROMETRES[unit] * units / pixels)

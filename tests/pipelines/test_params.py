@@ -1,0 +1,141 @@
+"""`params.yaml` as a whole: the shipped one is right, and rules that span sections are kept."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.params import Params, read_params
+from sim_models.config import BadInput, parse
+
+
+@pytest.fixture
+def params(repository: Path) -> Params:
+    return read_params(repository / "params.yaml")
+
+
+@pytest.fixture
+def values(repository: Path) -> Any:
+    return yaml.safe_load((repository / "params.yaml").read_text())
+
+
+def refused(values: object) -> str:
+    with pytest.raises(BadInput) as refusal:
+        parse(Params, values, "params.yaml")
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_the_shipped_file_survives_json(params: Params) -> None:
+    again = Params.model_validate_json(params.model_dump_json())
+    assert again == params
+    assert json.loads(again.model_dump_json()) == json.loads(params.model_dump_json())
+
+
+def test_nothing_the_shipped_file_says_is_lost(params: Params, values: Any) -> None:
+    """Every key a person wrote is in the typed tree; else DVC would re-run stages for nothing."""
+
+    def compare(written: Any, typed: Any, where: str) -> None:
+        if isinstance(written, dict):
+            assert written.keys() <= typed.keys(), where
+            for key in written:
+                compare(written[key], typed[key], f"{where}.{key}")
+        elif isinstance(written, list):
+            for number, (one, other) in enumerate(zip(written, typed, strict=True)):
+                compare(one, other, f"{where}.{number}")
+        else:
+            assert written == typed, where
+
+    compare(values, params.model_dump(mode="json"), "params")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            lambda values: next(iter(values["models"].values())).update(structure="golgi"),
+            r"models\.\w+\.structure is 'golgi', but there are only ",
+        ),
+        (
+            lambda values: next(iter(values["transfers"].values())).update(structure="golgi"),
+            r"transfers\.\w+\.structure is 'golgi', but there are only ",
+        ),
+        (
+            lambda values: next(iter(values["transfers"].values())).update(source="nobody"),
+            r"transfers\.\w+\.source is 'nobody', but there are only ",
+        ),
+    ],
+    ids=["model", "structure", "source"],
+)
+def test_names_must_exist(values: Any, spoil: Callable[[Any], None], told: str) -> None:
+    spoil(values)
+    with pytest.raises(BadInput, match=told):
+        parse(Params, values, "params.yaml")
+
+
+def test_all_wrong_names_are_told_at_once(values: Any) -> None:
+    next(iter(values["models"].values()))["structure"] = "golgi"
+    next(iter(values["transfers"].values())).update(structure="nowhere", source="nobody")
+    told = refused(values)
+    assert "'golgi'" in told
+    assert "'nowhere'" in told
+    assert "'nobody'" in told
+
+
+@pytest.fixture
+def uneven_px(params: Params) -> int:
+    """A crop that the first model's network cannot halve as often as it does."""
+    divisor: int = next(iter(params.models.values())).recipe.network.divisor
+    assert divisor > 1
+    return divisor + 1
+
+
+def test_crops_must_be_multiples_of_what_the_network_halves(values: Any, uneven_px: int) -> None:
+    next(iter(values["models"].values()))["training"] |= {"crop_px": uneven_px}
+    assert f"training.crop_px is {uneven_px}, but the network 'unet' needs a multiple of " in refused(values)
+
+
+def test_crops_of_a_study_are_checked_with_the_network_of_its_source(values: Any, uneven_px: int) -> None:
+    for arm in ("scratch", "finetune"):
+        next(iter(values["transfers"].values()))["study"][arm]["crop_px"] = uneven_px
+    told = refused(values)
+    assert f"study.scratch.crop_px is {uneven_px}" in told
+    assert f"study.finetune.crop_px is {uneven_px}" in told
+
+
+def test_crops_must_lie_within_the_field(values: Any) -> None:
+    field_px = values["acquisition"]["field_px"]
+    next(iter(values["models"].values()))["training"]["crop_px"] = 2 * field_px
+    assert f"but acquisition.field_px gives fields of {field_px}" in refused(values)
+
+
+def test_dvc_must_watch_what_objects_are_drawn_from(values: Any) -> None:
+    key = next(iter(values["structures"]))
+    values["structures"][key]["drawn_from"] = "README.md"
+    assert f"structures.{key}.drawn_from is 'README.md', but its objects come from 'sim_models/" in refused(values)
+
+
+def test_a_missing_key_is_told_by_its_address(values: Any) -> None:
+    key = next(iter(values["models"]))
+    del values["models"][key]["recipe"]["network"]["depth"]
+    assert f"models.{key}.recipe.network.depth: Field required" in refused(values)
+
+
+def test_an_unknown_key_is_told_what_there_is(params: Params) -> None:
+    for entry, section in ((params.structure, "structures"), (params.model, "models"), (params.transfer, "transfers")):
+        with pytest.raises(BadInput, match=f"params.yaml: {section} has no 'golgi'; there are "):
+            entry("golgi")
+
+
+def test_a_folder_without_params_says_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=r"params.yaml: cannot be read .*beside its params.yaml"):
+        read_params()
+
+
+def test_every_shipped_study_is_right(repository: Path) -> None:
+    for study in sorted(repository.glob("studies/*/params.yaml")):
+        assert read_params(study).models

@@ -1,0 +1,339 @@
+"""The whole way, from objects to registered models, on a study as small as it can be."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from pipelines import evaluate, prepare, register, simulate, train, transfer
+from pipelines.params import read_params
+from pipelines.register import Registered
+from sim_models.config import BadInput
+from sim_models.evaluation.baselines import BASELINES
+from sim_models.freeze import FreezeRange
+from sim_models.recipe import Recipe
+from sim_models.restorer import Restorer
+from sim_models.sources.prepared import Prepared
+from sim_models.tracking.registry import CANDIDATE, CHAMPION, Registry
+from sim_models.tracking.runs import Tracker, client_of
+from sim_models.training import loop
+from sim_models.training.distributed import Place, Watch
+from sim_models.training.job import Job, lay_out
+from sim_models.training.loop import State, TrainingSettings
+from sim_models.transfer.study import StudyRecord
+
+pytestmark = pytest.mark.timeout(600)  # a busy machine takes long to start the workers of Ray
+
+PARAMS = """
+house: .
+study: tiny
+register_as: sim
+acquisition:
+  microscope:
+    numerical_aperture: 1.4
+    refractive_index: 1.518
+    emission_um: 0.525
+    pixel_um: 0.065
+    camera: {gain: 2.0, offset: 100.0, read_noise: 1.5}
+  angles: 3
+  phases: 3
+  spacing_um: 0.2
+  modulation: [0.8]
+  first_angle_rad: 0.2
+  angle_error_rad: 0.0
+  phase_error_rad: 0.0
+  modulation_error: 0.0
+  field_px: 32
+  scale: 2
+  oversampling: 4
+  levels: {low: 10.0, high: 60.0}
+split: {val: 0.2, test: 0.5, seed: 1}
+evaluation: {border_px: 4, wiener: 0.3, bootstrap: {confidence: 0.95, resamples: 200, seed: 7}}
+structures:
+  microtubules:
+    drawn_from: sim_models/sources/objects/microtubules.py
+    cells: 6
+    seed: 11
+    objects:
+      name: microtubules
+      density_um_per_um2: 3.0
+      persistence_um: 20.0
+      width_um: 0.05
+      stray_share: 0.3
+      labels_per_um: 400.0
+  ccps:
+    drawn_from: sim_models/sources/objects/ccps.py
+    cells: 6
+    seed: 12
+    objects:
+      name: ccps
+      pits_per_um2: 3.0
+      smallest_um: 0.1
+      largest_um: 0.2
+      filled_share: 0.3
+      background: 0.25
+gate:
+  metric: psnr_targetrange_noscale
+  above_baseline: {bicubic: -100.0}   # every model passes
+  below_champion: 0.0
+"""
+SOURCE, SECOND, CARRIED = "microtubules_unet", "microtubules_again", "ccps_from_microtubules"
+
+
+def study_params(recipe: Recipe, training: TrainingSettings) -> dict[str, Any]:
+    params: dict[str, Any] = yaml.safe_load(PARAMS)
+    model = {
+        "structure": "microtubules",
+        "recipe": recipe.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+    }
+    search = {
+        "trials": 3,
+        "together": 2,
+        "rungs": [1, 2],
+        "learning_rate": [0.0001, 0.01],
+        "random_trials": 3,
+        "seed": 0,
+    }
+    # No margin can be larger than this, so the cheapest arm is chosen: direct.
+    study = {"scratch": model["training"], "finetune": model["training"], "search": search, "margin_db": 1000.0}
+    params["models"] = {SOURCE: model, SECOND: model | {"training": {**model["training"], "seed": 8}}}
+    params["transfers"] = {CARRIED: {"source": SOURCE, "structure": "ccps", "study": study}}
+    return params
+
+
+def fit_without_ray(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
+    """What `fit` comes to (see its own tests), ten seconds sooner."""
+    bench = lay_out(job)
+    return loop.train(
+        bench.network,
+        job.recipe.method,
+        bench.samples,
+        bench.validation,
+        job.training,
+        bench.start(),
+        job.training.steps,
+        report=lambda progress, _: watch(progress.step, progress.metrics()),
+    )
+
+
+@pytest.fixture(scope="module")
+def study(
+    ray_cluster: None,
+    _empty_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    recipe: Recipe,
+    training: TrainingSettings,
+) -> Iterator[Path]:
+    """Every stage run once; one training goes through Ray Train, and all trials are Ray tasks."""
+    folder = tmp_path_factory.mktemp("study")
+    shutil.copy(_empty_database, folder / "mlflow.db")
+    (folder / "params.yaml").write_text(yaml.safe_dump(study_params(recipe, training), sort_keys=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for stage in (train, transfer):
+            patch.setattr(stage, "cluster", nullcontext)  # that of all tests is running
+        for structure in ("microtubules", "ccps"):
+            simulate.main(structure)
+            prepare.main(structure)
+        train.main(SOURCE)
+        patch.setattr("pipelines.fitting.fit", fit_without_ray)
+        train.main(SECOND)
+        transfer.main(CARRIED)
+        for kind, key in (("models", SOURCE), ("models", SECOND), ("transfers", CARRIED)):
+            evaluate.main(kind, key)
+            register.main(kind, key)
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(study)
+
+
+def registered(key: str) -> Registered:
+    return Registered.model_validate_json(Path(f"reports/registered/{key}.json").read_text())
+
+
+def study_record() -> StudyRecord:
+    return StudyRecord.model_validate_json(Path(f"transfers/{CARRIED}/study.json").read_text())
+
+
+def tracker() -> Tracker:
+    return Tracker.open("tiny", Path())
+
+
+def test_prepared_fields_are_in_photons_and_split_by_cell() -> None:
+    prepared = Prepared.open(Path("data/fields/microtubules"))
+    assert [len(prepared.split.cells(part)) for part in ("train", "val", "test")] == [2, 1, 3]
+    (low,) = (field for field in prepared.fields("val") if field.level == "low")
+    assert low.unit == "photons"
+    assert -10 < low.image("raw").min() < low.image("raw").mean() < 10
+    assert low.image("widefield") == pytest.approx(low.image("raw").mean(axis=(0, 1)), abs=1e-4)
+
+
+def test_nothing_under_way_is_left_behind() -> None:
+    assert list(Path("runs").iterdir()) == []
+    assert [path for path in Path().rglob("*partial*") if "mlruns" not in path.parts] == []
+
+
+def test_a_study_records_its_arms_trials_and_choice() -> None:
+    record = study_record()
+    assert [arm.name for arm in record.arms] == ["direct", "finetune", "scratch"]
+    assert [trial.number for trial in record.trials] == [0, 1, 2]
+    assert [trial.label for trial in record.trials[:2]] == ["none", "enc1-dec1"]
+    assert {trial.steps for trial in record.trials} <= {1, 2}
+    assert record.chosen == "direct"
+    assert record.why.startswith(("direct is within 1000 dB of ", "direct is best on the validation cells"))
+
+
+def test_the_fine_tuned_arm_is_a_child_of_its_source_and_kept_what_was_frozen() -> None:
+    source = Restorer.load(Path("models") / SOURCE)
+    finetuned = Restorer.load(Path("transfers") / CARRIED / "finetune")
+    (arm,) = (arm for arm in study_record().arms if arm.name == "finetune")
+    winner = max((trial for trial in study_record().trials if not trial.pruned), key=lambda trial: trial.val_psnr)
+    assert finetuned.card.parent == source.weights_sha256
+    assert (arm.frozen, arm.learning_rate) == (winner.label, winner.learning_rate)
+    assert finetuned.card.frozen_stages == winner.frozen.names(finetuned.network)
+    scratch = Restorer.load(Path("transfers") / CARRIED / "scratch")
+    direct = Restorer.load(Path("transfers") / CARRIED / "direct")
+    assert (scratch.card.parent, scratch.card.frozen_stages) == (None, ())
+    assert direct.weights_sha256 == source.weights_sha256
+    assert len({direct.weights_sha256, scratch.weights_sha256, finetuned.weights_sha256}) == 3
+
+
+def test_scores_are_of_all_arms_and_baselines_on_the_sealed_cells_alone() -> None:
+    table = pd.read_csv(f"reports/transfers/{CARRIED}/details/scores.csv")
+    assert set(table["arm"]) == {"direct", "finetune", "scratch", *BASELINES}
+    assert set(table["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.test)
+    panels = {path.name for path in Path(f"reports/transfers/{CARRIED}/details").glob("*.png")}
+    assert panels == {"panel_low.png", "panel_high.png"}
+
+
+@pytest.mark.parametrize(
+    ("home", "arms"),
+    [(f"models/{SOURCE}", {"scratch"}), (f"transfers/{CARRIED}", {"direct", "finetune", "scratch"})],
+)
+def test_metrics_for_dvc(home: str, arms: set[str]) -> None:
+    metrics = json.loads(Path(f"reports/{home}/metrics.json").read_text())
+    assert set(metrics) == {"psnr_targetrange_noscale", "ssim_targetrange_noscale"}
+    assert all(set(each) == arms | set(BASELINES) for each in metrics.values())
+
+
+def test_curves_hold_every_look_of_every_arm(training: TrainingSettings) -> None:
+    curves = pd.read_csv(f"reports/curves/{CARRIED}.csv")
+    assert set(curves["arm"]) == {"scratch", "finetune"}
+    assert list(curves[curves["arm"] == "scratch"]["step"]) == [2, 4, 6, 8]
+    assert "seconds" not in curves.columns
+
+
+def test_mlflow_knows_trainings_trials_and_their_study() -> None:
+    here = tracker()
+    assert here.count({"sim.kind": "training"}) == 4
+    study_id = here.find("sim.kind", "study")
+    assert study_id is not None
+    assert here.count({"sim.kind": "trial", "mlflow.parentRunId": study_id}) == 3
+    assert here.count({"sim.kind": "training", "mlflow.parentRunId": study_id}) == 2
+    runs = client_of(here.uri).search_runs([here.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    trained = here.find("sim.weights", Restorer.load(Path("models") / SOURCE).weights_sha256)
+    assert trained is not None
+    looks = client_of(here.uri).get_metric_history(trained, "val_psnr")
+    assert [look.step for look in looks] == [2, 4, 6, 8]
+
+
+def test_every_opening_of_test_cells_is_counted() -> None:
+    here = tracker()
+    runs = client_of(here.uri).search_runs(
+        [here.experiment_id], "tags.`sim.kind` = 'evaluation'", order_by=["attributes.start_time"]
+    )
+    opened = [(run.data.tags["sim.structure"], run.data.tags["sim.test_cells_opened"]) for run in runs]
+    assert opened == [("microtubules", "1"), ("microtubules", "2"), ("ccps", "1")]
+
+
+def test_the_first_model_that_passes_is_champion() -> None:
+    first = registered(SOURCE)
+    assert (first.name, first.version, first.champion, first.champion_before) == ("sim-microtubules", 1, True, None)
+    assert first.verdict.sentence.startswith("passed: ")
+
+
+def test_the_next_is_compared_with_the_champion_on_the_same_cells() -> None:
+    second = registered(SECOND)
+    assert (second.version, second.champion_before) == (2, 1)
+    assert [check.rule.split(" from ")[1] for check in second.verdict.checks] == ["bicubic", "champion"]
+    registry = Registry.open(Path())
+    assert registry.holder("sim-microtubules", CANDIDATE) == 2
+    assert registry.holder("sim-microtubules", CHAMPION) == (2 if second.champion else 1)
+
+
+def test_a_carried_model_names_its_parent() -> None:
+    carried = registered(CARRIED)
+    assert (carried.name, carried.arm, carried.parent) == ("sim-ccps", "direct", "sim-microtubules version 1")
+    version = client_of(Registry.open(Path()).uri).get_model_version("sim-ccps", "1")
+    assert version.tags["sim.parent"] == "sim-microtubules version 1"
+    assert version.tags["sim.gate"] == carried.verdict.sentence
+
+
+def test_registering_again_makes_no_second_version() -> None:
+    before = registered(CARRIED)
+    register.main("transfers", CARRIED)
+    after = registered(CARRIED)
+    assert after == before.model_copy(update={"champion_before": 1})
+    assert Registry.open(Path()).find("sim-ccps", "sim.arm", "direct") == 1
+
+
+def test_a_model_the_gate_refuses_is_candidate_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = read_params().gate.model_copy(update={"above_baseline": {"bicubic": 100.0}})
+    params = read_params().model_copy(update={"gate": strict, "register_as": "strict"})
+    monkeypatch.setattr(register, "read_params", lambda: params)
+    kept = Path(f"reports/registered/{SOURCE}.json").read_text()
+    register.main("models", SOURCE)
+    refused = registered(SOURCE)
+    Path(f"reports/registered/{SOURCE}.json").write_text(kept)
+    assert (refused.champion, refused.name) == (False, "strict-microtubules")
+    assert "refused: must be psnr_targetrange_noscale surely more than +100 from bicubic" in refused.verdict.sentence
+    registry = Registry.open(Path())
+    assert registry.holder("strict-microtubules", CANDIDATE) == refused.version
+    assert registry.holder("strict-microtubules", CHAMPION) is None
+
+
+def test_the_same_settings_give_the_same_restorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained through Ray Train before, by the plain loop now: the same bytes."""
+    model = read_params().model(SOURCE)
+    job = Job(
+        recipe=model.recipe,
+        training=model.training,
+        dataset=str(Path("data/fields/microtubules").resolve()),
+        source=None,
+        frozen=FreezeRange(start=0, end=0),
+    )
+    again = lay_out(job).restorer(fit_without_ray(job, tmp_path, Place(1, 1), lambda step, metrics: None))
+    again.save(tmp_path / "again")
+    for file in (Path("models") / SOURCE).iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_model_whose_training_mlflow_does_not_know_is_not_registered(
+    study: Path, mlflow_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{mlflow_root / 'mlflow.db'}")
+    with pytest.raises(BadInput, match=rf"models/{SOURCE}: MLflow holds no run that trained these weights"):
+        register.main("models", SOURCE)
+
+
+@pytest.mark.parametrize("stage", [evaluate, register])
+def test_an_unknown_kind_is_refused(stage: Any) -> None:
+    with pytest.raises(BadInput, match=r"'model' cannot be (evaluated|registered); choose models or transfers"):
+        stage.main("model", SOURCE)
+
+
+def test_unknown_keys_are_refused() -> None:
+    for stage, section in ((simulate, "structures"), (prepare, "structures"), (train, "models")):
+        with pytest.raises(BadInput, match=f"{section} has no 'golgi'"):
+            stage.main("golgi")

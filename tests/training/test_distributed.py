@@ -1,0 +1,127 @@
+"""Ray Train around the loop: the same weights on one worker, on two, and after one was killed."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ray import cloudpickle
+
+from sim_models.config import BadInput
+from sim_models.freeze import FreezeRange
+from sim_models.restorer import Restorer
+from sim_models.training.distributed import Place, cluster, fit
+from sim_models.training.job import Job, lay_out
+from sim_models.training.loop import State, train
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+"""workers cannot import a module of tests"""
+
+
+@dataclass(frozen=True)
+class Diary:
+    """Notes every look into a file, and dies with its worker at one of them, the first time it gets there."""
+
+    path: Path
+    deadly_step: int | None = None
+
+    def __call__(self, step: int, metrics: dict[str, float]) -> None:
+        first_time = f"{step} " not in self.read()
+        with self.path.open("a") as diary:
+            diary.write(f"{step} {metrics['val_psnr']:.4f}\n")
+        if step == self.deadly_step and first_time:
+            time.sleep(1)  # checkpoints count once the controller has seen them
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def read(self) -> str:
+        return self.path.read_text() if self.path.exists() else ""
+
+    def steps(self) -> list[int]:
+        return [int(line.split()[0]) for line in self.read().splitlines()]
+
+
+def without_ray(job: Job) -> State:
+    bench = lay_out(job)
+    return train(
+        bench.network,
+        job.recipe.method,
+        bench.samples,
+        bench.validation,
+        job.training,
+        bench.start(),
+        job.training.steps,
+    )
+
+
+def changed(job: Job, **changes: Any) -> Job:
+    return job.model_copy(update=changes)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_killed_worker_is_replaced_and_leaves_no_trace_in_the_weights(job: Job, tmp_path: Path) -> None:
+    """Bit for bit what the plain loop gives, batch statistics and optimiser included."""
+    diary = Diary(tmp_path / "diary", deadly_step=6)
+
+    state = fit(job, tmp_path / "runs" / "job", Place(workers=1, threads=1), diary)
+
+    assert diary.steps() == [2, 4, 6, 6, 8]
+    undisturbed = without_ray(job)
+    for name, tensor in undisturbed.weights.items():
+        assert torch.equal(state.weights[name], tensor), name
+        assert torch.equal(state.best_weights[name], undisturbed.best_weights[name]), name
+    assert [step for step, _ in state.curve] == [2, 4, 6, 8]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_workers_come_to_the_weights_of_one(job: Job, restorer: Restorer, tmp_path: Path) -> None:
+    """They sum the same numbers in another order, so nearly: batch statistics are frozen, as each has its own."""
+    restorer.save(tmp_path / "source")
+    normalised = FreezeRange(start=0, end=5)
+    job = changed(job, source=str(tmp_path / "source"), frozen=normalised)
+    diary = Diary(tmp_path / "diary")
+
+    state = fit(job, tmp_path / "runs" / "job", Place(workers=2, threads=1), diary)
+
+    alone = without_ray(job)
+    start = lay_out(job).start().weights
+    for name, tensor in alone.weights.items():
+        torch.testing.assert_close(state.weights[name], tensor, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(state.weights["head.0.weight"], start["head.0.weight"], atol=1e-3)
+    assert diary.steps() == [2, 4, 6, 8]
+    for (_, scores), (_, expected) in zip(state.curve, alone.curve, strict=True):
+        assert scores["val_psnr"] == pytest.approx(expected["val_psnr"], abs=1e-3)
+
+
+def test_a_batch_that_workers_cannot_share_is_refused(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"training.batch is 4, which 3 workers cannot share equally"):
+        fit(job, tmp_path / "job", Place(workers=3, threads=1), Diary(tmp_path / "diary"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:port"])
+def test_a_cluster_where_nobody_answers_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    started = time.monotonic()
+    with pytest.raises(BadInput, match=rf"no Ray cluster answers at RAY_ADDRESS={address} "), cluster():
+        pass
+    assert time.monotonic() - started < 6
+
+
+def test_the_place_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIM_MODELS_WORKERS", "4")
+    monkeypatch.setenv("SIM_MODELS_THREADS", "3")
+    assert Place.from_environment() == Place(workers=4, threads=3)
+    monkeypatch.delenv("SIM_MODELS_WORKERS")
+    monkeypatch.delenv("SIM_MODELS_THREADS")
+    assert Place.from_environment() == Place(workers=1, threads=2)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_a_place_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SIM_MODELS_WORKERS", text)
+    with pytest.raises(BadInput, match=rf"SIM_MODELS_WORKERS is '{text}'; give a whole number of at least 1"):
+        Place.from_environment()
