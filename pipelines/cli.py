@@ -47,7 +47,9 @@ def restore(
     if tile < 16 or (pixel_um is not None and pixel_um <= 0):
         raise BadInput("--tile must be at least 16 pixels and --pixel-um above 0")
     columns = TextColumn("restoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    # Where nobody watches, a bar would only leave an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("")
         done = restore_file(
             file,

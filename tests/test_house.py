@@ -12,7 +12,9 @@ from sim_models.config import Settings
 from sim_models.sources import layouts, objects
 
 FILES = [
-    (room, file.name) for room in (networks, methods, objects, layouts) for file in pkgutil.iter_modules(room.__path__)
+    (room, file.name)
+    for room in (networks, methods, objects, layouts)
+    for file in pkgutil.iter_modules(room.__path__)
 ]
 
 

@@ -33,7 +33,11 @@ def test_another_network_is_another_name(recipe: Recipe) -> None:
         ("network", {"name": "unnet"}, r"network: .*'unnet'.*'rednet', 'unet'"),
         ("network", {"depht": 3}, r"network.depht: unknown key"),
         ("method", {"name": "magic"}, r"method.name: .*'supervised'.*found 'magic'"),
-        ("method", {"loss_terms": {"terms": {"l3": 1.0}}}, r"method.loss_terms.terms: .*no loss term 'l3'.*mse"),
+        (
+            "method",
+            {"loss_terms": {"terms": {"l3": 1.0}}},
+            r"method.loss_terms.terms: .*no loss term 'l3'.*mse",
+        ),
         ("task", {"input": "photo"}, r"task.input: .*'raw'.*found 'photo'"),
         ("task", {"scale": 0}, r"task.scale: .*greater than 0"),
         ("normaliser", {"low_percent": 99.95}, r"normaliser: .*low_percent < high_percent"),

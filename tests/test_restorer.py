@@ -30,7 +30,11 @@ def test_saved_and_loaded_it_restores_the_same_bits(restorer: Restorer, folder: 
     loaded = Restorer.load(folder)
     assert np.array_equal(loaded(stack), restorer(stack))
     assert loaded.weights_sha256 == restorer.weights_sha256
-    assert (loaded.recipe, loaded.card, loaded.channels) == (restorer.recipe, restorer.card, restorer.channels)
+    assert (loaded.recipe, loaded.card, loaded.channels) == (
+        restorer.recipe,
+        restorer.card,
+        restorer.channels,
+    )
     assert sorted(file.name for file in folder.iterdir()) == [SETTINGS, WEIGHTS]
 
 
@@ -127,9 +131,13 @@ def test_statistics_count_as_weights(restorer: Restorer) -> None:
     ],
     ids=["shapes", "missing", "stranger"],
 )
-def test_weights_of_another_network_are_refused(folder: Path, spoil: Callable[..., dict[str, torch.Tensor]]) -> None:
+def test_weights_of_another_network_are_refused(
+    folder: Path, spoil: Callable[..., dict[str, torch.Tensor]]
+) -> None:
     save_file(spoil(load_file(folder / WEIGHTS)), folder / WEIGHTS)
-    with pytest.raises(BadInput, match=r"weights.safetensors: not the weights of this restorer \(.*\)") as refusal:
+    with pytest.raises(
+        BadInput, match=r"weights.safetensors: not the weights of this restorer \(.*\)"
+    ) as refusal:
         Restorer.load(folder)
     assert "\n" not in str(refusal.value)
 
@@ -154,7 +162,9 @@ def test_a_record_with_a_mistake_is_refused_by_address(folder: Path) -> None:
     del record["recipe"]["network"]["depth"]
     record["card"]["steps"] = "many"
     (folder / SETTINGS).write_text(json.dumps(record))
-    with pytest.raises(BadInput, match=r"recipe.network.depth: Field required; card.steps: .*\(found 'many'\)"):
+    with pytest.raises(
+        BadInput, match=r"recipe.network.depth: Field required; card.steps: .*\(found 'many'\)"
+    ):
         Restorer.load(folder)
 
 

@@ -114,7 +114,9 @@ def test_channels(samples: Samples) -> None:
     assert samples.channels == (9, 1)
 
 
-def test_input_and_target_are_mapped_by_the_input_alone(samples: Samples, make_field: Callable[..., Field]) -> None:
+def test_input_and_target_are_mapped_by_the_input_alone(
+    samples: Samples, make_field: Callable[..., Field]
+) -> None:
     """Else a network would have to guess at the brightness of an image it has never seen."""
     field = make_field(0)
     brighter = field.with_images({"reference": 3 * field.image("reference")})
@@ -132,7 +134,9 @@ def test_input_and_target_are_mapped_by_the_input_alone(samples: Samples, make_f
 
 def test_a_crop_that_does_not_fit_is_refused(ramps: Samples) -> None:
     ramps.refuse_crop(20)
-    with pytest.raises(BadInput, match=r"crop_px is 21 but the smallest field is 20 x 30 pixels; choose at most 20"):
+    with pytest.raises(
+        BadInput, match=r"crop_px is 21 but the smallest field is 20 x 30 pixels; choose at most 20"
+    ):
         ramps.refuse_crop(21)
 
 
@@ -150,5 +154,7 @@ def test_a_target_of_another_size_is_refused(make_field: Callable[..., Field]) -
 def test_a_field_without_the_role_is_refused(make_field: Callable[..., Field]) -> None:
     field = make_field()
     lacking = replace(field, images={"raw": field.image("raw")})
-    with pytest.raises(BadInput, match=r"discs/cell_000/high: has no image of role 'reference' \(it has raw\)"):
+    with pytest.raises(
+        BadInput, match=r"discs/cell_000/high: has no image of role 'reference' \(it has raw\)"
+    ):
         Samples([lacking], Task(input="raw", target="reference", scale=2), as_it_is())

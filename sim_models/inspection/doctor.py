@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim_models.images import ImageFile, read
-from sim_models.images import ends_with_mean
+from sim_models.images import ImageFile, ends_with_mean, read
 from sim_models.inspection.light import Noise, measure_noise
 from sim_models.inspection.report import Report
 from sim_models.inspection.stripes import Grouping, clear_winner, groupings, stripe_strengths

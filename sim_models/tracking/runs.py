@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-# Read when MLflow is imported: say nothing to its makers, and never unpickle.
+# Read when MLflow is imported: say nothing to its makers, nothing on every file, and never unpickle.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
 from matplotlib.figure import Figure

@@ -1,6 +1,8 @@
 """A training job: everything a worker needs to know, as one JSON document."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from sim_models.recipe import Recipe
 from sim_models.restorer import Card, Restorer
 from sim_models.samples import Samples
 from sim_models.sources.prepared import Prepared
+from sim_models.sources.split import Part
 from sim_models.training.loop import State, TrainingSettings
 
 
@@ -72,7 +75,7 @@ def lay_out(job: Job) -> LaidOut:
         BadInput: if fields, crop, recipe and source do not fit each other.
     """
     prepared = Prepared.open(Path(job.dataset))
-    fields = prepared.fields("train")
+    fields, validation_fields = _fields(prepared, "train"), _fields(prepared, "val")
     source = Restorer.load(Path(job.source)) if job.source else None
     # A network expects the numbers it was trained on, so a source keeps its normaliser.
     normaliser = (
@@ -81,7 +84,7 @@ def lay_out(job: Job) -> LaidOut:
         else Normaliser.fit(job.recipe.normaliser, [job.recipe.task.input_of(field) for field in fields])
     )
     samples = Samples(fields, job.recipe.task, normaliser)
-    validation = Samples(prepared.fields("val"), job.recipe.task, normaliser)
+    validation = Samples(validation_fields, job.recipe.task, normaliser)
     samples.refuse_crop(job.training.crop_px)
     torch.manual_seed(job.training.seed)
     network = job.recipe.network.build(*samples.channels, job.recipe.task.scale)
@@ -104,6 +107,12 @@ def lay_out(job: Job) -> LaidOut:
     )
 
 
+@lru_cache(maxsize=4)
+def _fields(prepared: Prepared, part: Part) -> tuple[Field, ...]:
+    """The fields of one part. A worker takes up dozens of trials on the same data; files are read for the first."""
+    return tuple(prepared.fields(part))
+
+
 def _nearest(crop_px: int, divisor: int) -> int:
     return max(1, round(crop_px / divisor)) * divisor
 
@@ -119,7 +128,7 @@ def _take_weights(network: Network, source: Restorer, job: Job) -> None:
 
 
 def _card(
-    job: Job, prepared: Prepared, fields: list[Field], network: Network, source: Restorer | None
+    job: Job, prepared: Prepared, fields: Sequence[Field], network: Network, source: Restorer | None
 ) -> Card:
     angles, phases = fields[0].image("raw").shape[:2]
     return Card(

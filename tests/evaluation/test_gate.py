@@ -44,7 +44,9 @@ def test_a_model_that_is_better_only_on_average_is_refused() -> None:
     """Mean 1.2, so above the limit of 1; but the interval reaches below it."""
     found = verdict(model=1.2, spread=1.0)
     assert not found.passed
-    assert found.sentence.startswith(f"refused: must be {METRIC} surely more than +1 from bicubic, found 1.2 [0.")
+    assert found.sentence.startswith(
+        f"refused: must be {METRIC} surely more than +1 from bicubic, found 1.2 [0."
+    )
     assert verdict(model=1.2, spread=0.1).passed
 
 
@@ -59,8 +61,12 @@ def test_too_few_cells_prove_nothing() -> None:
     assert verdict(model=20.0, cells=3, spread=0.0).passed
 
 
-@pytest.mark.parametrize(("behind", "passed"), [(-0.05, True), (0.0, True), (0.05, True), (0.15, False), (3.0, False)])
-def test_a_champion_gives_way_to_what_is_not_surely_as_good_only_within_the_margin(behind: float, passed: bool) -> None:
+@pytest.mark.parametrize(
+    ("behind", "passed"), [(-0.05, True), (0.0, True), (0.05, True), (0.15, False), (3.0, False)]
+)
+def test_a_champion_gives_way_to_what_is_not_surely_as_good_only_within_the_margin(
+    behind: float, passed: bool
+) -> None:
     found = verdict(model=2.0, champion=2.0 + behind, spread=0.01)
     assert found.passed is passed
     assert len(found.checks) == 2
@@ -106,7 +112,10 @@ def test_the_gate_table_has_model_baselines_and_champion() -> None:
     ("changes", "told"),
     [
         ({"metric": "nrmse_std_noscale"}, "must be one of psnr_targetrange_noscale"),
-        ({"above_baseline": {"bilinear": 1.0}}, "no baseline 'bilinear'; choose from widefield, bicubic, wiener"),
+        (
+            {"above_baseline": {"bilinear": 1.0}},
+            "no baseline 'bilinear'; choose from widefield, bicubic, wiener",
+        ),
         ({"below_champion": -0.1}, "greater than or equal to 0"),
     ],
 )

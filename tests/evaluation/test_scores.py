@@ -28,7 +28,9 @@ def test_each_field_is_restored_by_every_arm_and_baseline(fields: list[Field], r
         assert np.array_equal(each.images["direct"], restorer(each.field.image("raw")))
 
 
-def test_a_baseline_that_the_metadata_do_not_allow_is_left_out(fields: list[Field], restorer: Restorer) -> None:
+def test_a_baseline_that_the_metadata_do_not_allow_is_left_out(
+    fields: list[Field], restorer: Restorer
+) -> None:
     unknown = replace(fields[0], illumination=None)
     (restored,) = restore([unknown], {"direct": restorer}, wiener=0.1)
     assert list(restored.images) == ["direct", "widefield", "bicubic"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines.fitting import bench, job_key, write_curves
+from pipelines.fitting import Bench, bench, job_key, write_curves
 from sim_models.config import BadInput
 from sim_models.freeze import FreezeRange
 from sim_models.training.job import Job
@@ -25,13 +25,20 @@ def test_a_bench_is_gone_once_its_stage_has_ended_well() -> None:
 
 
 def test_an_interrupted_stage_finds_its_bench_as_it_was() -> None:
-    with pytest.raises(KeyboardInterrupt), bench("key") as first:
-        (first.folder / "checkpoint").write_text("step 40")
-        raise KeyboardInterrupt
-    with bench("key") as second:
-        assert second.execution == first.execution
-        assert second.key("study") == first.key("study")
-        assert (second.folder / "checkpoint").read_text() == "step 40"
+    seen: list[Bench] = []
+
+    def stage() -> None:
+        with bench("key") as here:
+            seen.append(here)
+            (here.folder / "checkpoint").write_text("step 40")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage()
+    with bench("key") as again:
+        assert again.execution == seen[0].execution
+        assert again.key("study") == seen[0].key("study")
+        assert (again.folder / "checkpoint").read_text() == "step 40"
 
 
 def test_a_stage_that_is_run_anew_makes_runs_of_its_own() -> None:
@@ -46,9 +53,15 @@ def test_a_stage_that_is_run_anew_makes_runs_of_its_own() -> None:
 def test_a_stage_that_outlived_its_parent_is_not_disturbed() -> None:
     """A lock that is held is refused whoever holds it, this very process included."""
     with bench("key"), bench("another key"):
-        with pytest.raises(BadInput, match=rf"lock: process {os.getpid()} still works on this stage"), bench("key"):
+        with (
+            pytest.raises(BadInput, match=rf"lock: process {os.getpid()} still works on this stage"),
+            bench("key"),
+        ):
             pass
-        with pytest.raises(BadInput, match="wait for it or stop it, then run the same command again"), bench("key"):
+        with (
+            pytest.raises(BadInput, match="wait for it or stop it, then run the same command again"),
+            bench("key"),
+        ):
             pass
     with bench("key"):
         pass

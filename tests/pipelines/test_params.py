@@ -115,7 +115,9 @@ def test_crops_must_lie_within_the_field(values: Any) -> None:
 def test_dvc_must_watch_what_objects_are_drawn_from(values: Any) -> None:
     key = next(iter(values["structures"]))
     values["structures"][key]["drawn_from"] = "README.md"
-    assert f"structures.{key}.drawn_from is 'README.md', but its objects come from 'sim_models/" in refused(values)
+    assert f"structures.{key}.drawn_from is 'README.md', but its objects come from 'sim_models/" in refused(
+        values
+    )
 
 
 def test_a_missing_key_is_told_by_its_address(values: Any) -> None:
@@ -125,7 +127,11 @@ def test_a_missing_key_is_told_by_its_address(values: Any) -> None:
 
 
 def test_an_unknown_key_is_told_what_there_is(params: Params) -> None:
-    for entry, section in ((params.structure, "structures"), (params.model, "models"), (params.transfer, "transfers")):
+    for entry, section in (
+        (params.structure, "structures"),
+        (params.model, "models"),
+        (params.transfer, "transfers"),
+    ):
         with pytest.raises(BadInput, match=f"params.yaml: {section} has no 'golgi'; there are "):
             entry("golgi")
 

@@ -28,8 +28,6 @@ from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, TrainingSettings
 from sim_models.transfer.study import StudyRecord
 
-pytestmark = pytest.mark.timeout(600)  # a busy machine takes long to start the workers of Ray
-
 PARAMS = """
 house: .
 study: tiny
@@ -102,14 +100,19 @@ def study_params(recipe: Recipe, training: TrainingSettings) -> dict[str, Any]:
         "seed": 0,
     }
     # No margin can be larger than this, so the cheapest arm is chosen: direct.
-    study = {"scratch": model["training"], "finetune": model["training"], "search": search, "margin_db": 1000.0}
+    study = {
+        "scratch": model["training"],
+        "finetune": model["training"],
+        "search": search,
+        "margin_db": 1000.0,
+    }
     params["models"] = {SOURCE: model, SECOND: model | {"training": {**model["training"], "seed": 8}}}
     params["transfers"] = {CARRIED: {"source": SOURCE, "structure": "ccps", "study": study}}
     return params
 
 
 def fit_without_ray(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
-    """What `fit` comes to (see its own tests), ten seconds sooner."""
+    """What `fit` comes to, as its own tests show, ten seconds sooner."""
     bench = lay_out(job)
     return loop.train(
         bench.network,
@@ -131,7 +134,7 @@ def study(
     recipe: Recipe,
     training: TrainingSettings,
 ) -> Iterator[Path]:
-    """Every stage run once; one training goes through Ray Train, and all trials are Ray tasks."""
+    """Every stage run once; trials are Ray tasks, trainings are not (see `fit_without_ray`)."""
     folder = tmp_path_factory.mktemp("study")
     shutil.copy(_empty_database, folder / "mlflow.db")
     (folder / "params.yaml").write_text(yaml.safe_dump(study_params(recipe, training), sort_keys=False))
@@ -142,8 +145,8 @@ def study(
         for structure in ("microtubules", "ccps"):
             simulate.main(structure)
             prepare.main(structure)
-        train.main(SOURCE)
         patch.setattr("pipelines.fitting.fit", fit_without_ray)
+        train.main(SOURCE)
         train.main(SECOND)
         transfer.main(CARRIED)
         for kind, key in (("models", SOURCE), ("models", SECOND), ("transfers", CARRIED)):
@@ -197,7 +200,9 @@ def test_the_fine_tuned_arm_is_a_child_of_its_source_and_kept_what_was_frozen() 
     source = Restorer.load(Path("models") / SOURCE)
     finetuned = Restorer.load(Path("transfers") / CARRIED / "finetune")
     (arm,) = (arm for arm in study_record().arms if arm.name == "finetune")
-    winner = max((trial for trial in study_record().trials if not trial.pruned), key=lambda trial: trial.val_psnr)
+    winner = max(
+        (trial for trial in study_record().trials if not trial.pruned), key=lambda trial: trial.val_psnr
+    )
     assert finetuned.card.parent == source.weights_sha256
     assert (arm.frozen, arm.learning_rate) == (winner.label, winner.learning_rate)
     assert finetuned.card.frozen_stages == winner.frozen.names(finetuned.network)
@@ -259,7 +264,12 @@ def test_every_opening_of_test_cells_is_counted() -> None:
 
 def test_the_first_model_that_passes_is_champion() -> None:
     first = registered(SOURCE)
-    assert (first.name, first.version, first.champion, first.champion_before) == ("sim-microtubules", 1, True, None)
+    assert (first.name, first.version, first.champion, first.champion_before) == (
+        "sim-microtubules",
+        1,
+        True,
+        None,
+    )
     assert first.verdict.sentence.startswith("passed: ")
 
 
@@ -297,14 +307,16 @@ def test_a_model_the_gate_refuses_is_candidate_only(monkeypatch: pytest.MonkeyPa
     refused = registered(SOURCE)
     Path(f"reports/registered/{SOURCE}.json").write_text(kept)
     assert (refused.champion, refused.name) == (False, "strict-microtubules")
-    assert "refused: must be psnr_targetrange_noscale surely more than +100 from bicubic" in refused.verdict.sentence
+    assert (
+        "refused: must be psnr_targetrange_noscale surely more than +100 from bicubic"
+        in refused.verdict.sentence
+    )
     registry = Registry.open(Path())
     assert registry.holder("strict-microtubules", CANDIDATE) == refused.version
     assert registry.holder("strict-microtubules", CHAMPION) is None
 
 
-def test_the_same_settings_give_the_same_restorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trained through Ray Train before, by the plain loop now: the same bytes."""
+def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
     model = read_params().model(SOURCE)
     job = Job(
         recipe=model.recipe,
@@ -329,7 +341,9 @@ def test_a_model_whose_training_mlflow_does_not_know_is_not_registered(
 
 @pytest.mark.parametrize("stage", [evaluate, register])
 def test_an_unknown_kind_is_refused(stage: Any) -> None:
-    with pytest.raises(BadInput, match=r"'model' cannot be (evaluated|registered); choose models or transfers"):
+    with pytest.raises(
+        BadInput, match=r"'model' cannot be (evaluated|registered); choose models or transfers"
+    ):
         stage.main("model", SOURCE)
 
 

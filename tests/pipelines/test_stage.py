@@ -13,6 +13,13 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "data" / "er"
 
 
+def write(folder: Path, name: str, error: BaseException | None = None) -> None:
+    with whole_folder(folder) as partial:
+        (partial / name).write_text(name)
+        if error:
+            raise error
+
+
 def test_a_folder_takes_its_name_when_everything_is_in_it(out: Path) -> None:
     with whole_folder(out) as partial:
         (partial / "a").write_text("new")
@@ -23,20 +30,17 @@ def test_a_folder_takes_its_name_when_everything_is_in_it(out: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_an_interrupted_folder_leaves_nothing(out: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), whole_folder(out) as partial:
-        (partial / "a").write_text("half")
-        raise error
+    with pytest.raises(error):
+        write(out, "half", error())
     assert list(out.parent.iterdir()) == []
 
 
 def test_the_old_folder_is_kept_until_the_new_one_is_whole(out: Path) -> None:
-    for text in ("first", "second"):
-        with whole_folder(out) as partial:
-            (partial / text).write_text(text)
+    for name in ("first", "second"):
+        write(out, name)
     assert [path.name for path in out.iterdir()] == ["second"]
-    with pytest.raises(ValueError, match="late"), whole_folder(out) as partial:
-        assert (out / "second").exists()
-        raise ValueError("late")
+    with pytest.raises(ValueError, match="late"):
+        write(out, "third", ValueError("late"))
     assert [path.name for path in out.iterdir()] == ["second"]
 
 
@@ -99,7 +103,11 @@ def test_what_went_well_is_zero(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (BadInput("params.yaml: mend it"), 2, "error: params.yaml: mend it\n"),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again to go on\n"),
-        (OSError(28, "No space left on device", "models/er"), 2, "error: models/er: No space left on device\n"),
+        (
+            OSError(28, "No space left on device", "models/er"),
+            2,
+            "error: models/er: No space left on device\n",
+        ),
         (PermissionError(13, "Permission denied", "x"), 2, "error: x: Permission denied\n"),
     ],
 )

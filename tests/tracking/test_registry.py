@@ -35,7 +35,10 @@ class Registered:
 
 @pytest.fixture(scope="module")
 def registered(
-    _empty_database: Path, tmp_path_factory: pytest.TempPathFactory, job: Job, make_field: Callable[..., Field]
+    _empty_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    job: Job,
+    make_field: Callable[..., Field],
 ) -> Registered:
     """One version, champion; made once, since it takes seconds."""
     root = tmp_path_factory.mktemp("registry")
@@ -80,7 +83,9 @@ def test_fetched_it_restores_the_same_bits(registered: Registered, tmp_path: Pat
         assert np.array_equal(fetched(registered.stack), registered.restorer(registered.stack))
 
 
-def test_served_by_mlflow_from_its_own_code_it_restores_the_same_bits(registered: Registered, tmp_path: Path) -> None:
+def test_served_by_mlflow_from_its_own_code_it_restores_the_same_bits(
+    registered: Registered, tmp_path: Path
+) -> None:
     """In a process that knows nothing but MLflow, the weights and the code that was registered with them."""
     batch = np.stack([registered.stack, registered.stack[..., ::-1, :]])
     np.save(tmp_path / "batch.npy", batch)
@@ -94,7 +99,12 @@ def test_served_by_mlflow_from_its_own_code_it_restores_the_same_bits(registered
     )
     command = [sys.executable, "-W", "ignore", "-c", script, registered.registry.uri]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     assert registered.home in Path(json.loads(done.stdout.splitlines()[-1])).parents
@@ -147,7 +157,9 @@ def test_aliases_and_tags(registered: Registered) -> None:
 
 @pytest.mark.parametrize("model", ["models:/nobody@champion", f"models:/{NAME}@nobody", f"models:/{NAME}/99"])
 def test_an_unknown_model_is_told_what_there_is(registered: Registered, tmp_path: Path, model: str) -> None:
-    with pytest.raises(BadInput, match=rf"{model}: not found .*registered are: models:/{NAME}@champion") as told:
+    with pytest.raises(
+        BadInput, match=rf"{model}: not found .*registered are: models:/{NAME}@champion"
+    ) as told:
         registered.registry.fetch(model, tmp_path)
     assert "\n" not in str(told.value)
 

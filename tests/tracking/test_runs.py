@@ -37,7 +37,9 @@ def facts(tracker: Tracker, run_id: str) -> Any:
 
 
 def test_a_run_says_what_it_was(tracker: Tracker) -> None:
-    with tracker.run("train er", "key", {"recipe": {"network": {"depth": 3}}}, {"sim.kind": "training"}) as run:
+    with tracker.run(
+        "train er", "key", {"recipe": {"network": {"depth": 3}}}, {"sim.kind": "training"}
+    ) as run:
         assert facts(tracker, run.id).info.status == "RUNNING"
     found = facts(tracker, run.id)
     assert found.info.status == "FINISHED"
@@ -78,7 +80,11 @@ def test_each_step_is_logged_once(tracker: Tracker) -> None:
             run.logger(step, {"val_psnr": value, "loss": -value})
     for metric, sign in (("val_psnr", 1), ("loss", -1)):
         history = client_of(tracker.uri).get_metric_history(run.id, metric)
-        assert [(each.step, each.value) for each in history] == [(2, sign * 20), (4, sign * 21), (6, sign * 22)]
+        assert [(each.step, each.value) for each in history] == [
+            (2, sign * 20),
+            (4, sign * 21),
+            (6, sign * 22),
+        ]
 
 
 def test_metrics_without_history(tracker: Tracker) -> None:
@@ -87,7 +93,9 @@ def test_metrics_without_history(tracker: Tracker) -> None:
     assert facts(tracker, run.id).data.metrics == {"best_val_psnr": 30.0}
 
 
-def test_files_go_with_the_run_and_lie_below_the_root(tracker: Tracker, mlflow_root: Path, tmp_path: Path) -> None:
+def test_files_go_with_the_run_and_lie_below_the_root(
+    tracker: Tracker, mlflow_root: Path, tmp_path: Path
+) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "scores.csv").write_text("cell\n")
     with tracker.run("r", "key", {}, {}) as run:
@@ -126,7 +134,9 @@ def test_a_server_where_nobody_answers_is_refused_at_once_and_without_its_passwo
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:hunter2@127.0.0.1:9")
     started = time.monotonic()
-    with pytest.raises(BadInput, match=r"no MLflow server answers at MLFLOW_TRACKING_URI=http://127.0.0.1:9") as told:
+    with pytest.raises(
+        BadInput, match=r"no MLflow server answers at MLFLOW_TRACKING_URI=http://127.0.0.1:9"
+    ) as told:
         Tracker.open("test", tmp_path)
     assert time.monotonic() - started < 6
     assert "hunter2" not in str(told.value)
@@ -162,14 +172,18 @@ def test_the_commit_and_whether_the_code_differs_from_it(tmp_path: Path) -> None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "m"]):
         subprocess.run([*git, *command], check=True)
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
     (tmp_path / "results.csv").write_text("")
     assert code_version(tmp_path) == {"mlflow.source.git.commit": commit, "sim.code_changed": "false"}
     (tmp_path / "pipelines" / "a.py").write_text("changed")
     assert code_version(tmp_path)["sim.code_changed"] == "true"
 
 
-def test_the_data_version_is_the_hash_that_dvc_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_version_is_the_hash_that_dvc_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     fields = Path("data/fields/er")
     assert data_version(fields) == "not under DVC"

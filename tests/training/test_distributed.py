@@ -4,9 +4,8 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from ray import cloudpickle
 from sim_models.config import BadInput
 from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
+from sim_models.tracking.runs import Logger, Tracker, client_of
 from sim_models.training.distributed import Place, cluster, fit
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
@@ -25,24 +25,38 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 @dataclass(frozen=True)
 class Diary:
-    """Notes every look into a file, and dies with its worker at one of them, the first time it gets there."""
+    """Notes every look, and dies with its worker at one of them, the first time it gets there."""
 
     path: Path
+    logger: Logger
     deadly_step: int | None = None
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        first_time = f"{step} " not in self.read()
+        first_time = step not in self.steps()
         with self.path.open("a") as diary:
-            diary.write(f"{step} {metrics['val_psnr']:.4f}\n")
+            diary.write(f"{step}\n")
+        self.logger(step, metrics)
         if step == self.deadly_step and first_time:
             time.sleep(1)  # checkpoints count once the controller has seen them
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def read(self) -> str:
-        return self.path.read_text() if self.path.exists() else ""
-
     def steps(self) -> list[int]:
-        return [int(line.split()[0]) for line in self.read().splitlines()]
+        """Every look, as often as it was told of."""
+        return [int(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+    def logged(self) -> list[int]:
+        """Every look that MLflow knows of."""
+        return [
+            look.step
+            for look in client_of(self.logger.uri).get_metric_history(self.logger.run_id, "val_psnr")
+        ]
+
+
+@pytest.fixture
+def diary(mlflow_root: Path) -> Diary:
+    tracker = Tracker.open("test", mlflow_root)
+    with tracker.run("train", "key", {}, {}) as run:
+        return Diary(mlflow_root / "diary", run.logger)
 
 
 def without_ray(job: Job) -> State:
@@ -58,18 +72,15 @@ def without_ray(job: Job) -> State:
     )
 
 
-def changed(job: Job, **changes: Any) -> Job:
-    return job.model_copy(update=changes)
-
-
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_killed_worker_is_replaced_and_leaves_no_trace_in_the_weights(job: Job, tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced_and_leaves_no_trace_in_the_weights(
+    job: Job, diary: Diary, tmp_path: Path
+) -> None:
     """Bit for bit what the plain loop gives, batch statistics and optimiser included."""
-    diary = Diary(tmp_path / "diary", deadly_step=6)
-
-    state = fit(job, tmp_path / "runs" / "job", Place(workers=1, threads=1), diary)
+    state = fit(job, tmp_path / "runs" / "job", Place(workers=1, threads=1), replace(diary, deadly_step=6))
 
     assert diary.steps() == [2, 4, 6, 6, 8]
+    assert diary.logged() == [2, 4, 6, 8]
     undisturbed = without_ray(job)
     for name, tensor in undisturbed.weights.items():
         assert torch.equal(state.weights[name], tensor), name
@@ -78,13 +89,13 @@ def test_a_killed_worker_is_replaced_and_leaves_no_trace_in_the_weights(job: Job
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_two_workers_come_to_the_weights_of_one(job: Job, restorer: Restorer, tmp_path: Path) -> None:
+def test_two_workers_come_to_the_weights_of_one(
+    job: Job, restorer: Restorer, diary: Diary, tmp_path: Path
+) -> None:
     """They sum the same numbers in another order, so nearly: batch statistics are frozen, as each has its own."""
     restorer.save(tmp_path / "source")
-    normalised = FreezeRange(start=0, end=5)
-    job = changed(job, source=str(tmp_path / "source"), frozen=normalised)
-    diary = Diary(tmp_path / "diary")
-
+    but_the_head = FreezeRange(start=0, end=5)
+    job = job.model_copy(update={"source": str(tmp_path / "source"), "frozen": but_the_head})
     state = fit(job, tmp_path / "runs" / "job", Place(workers=2, threads=1), diary)
 
     alone = without_ray(job)
@@ -97,13 +108,15 @@ def test_two_workers_come_to_the_weights_of_one(job: Job, restorer: Restorer, tm
         assert scores["val_psnr"] == pytest.approx(expected["val_psnr"], abs=1e-3)
 
 
-def test_a_batch_that_workers_cannot_share_is_refused(job: Job, tmp_path: Path) -> None:
+def test_a_batch_that_workers_cannot_share_is_refused(job: Job, diary: Diary, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"training.batch is 4, which 3 workers cannot share equally"):
-        fit(job, tmp_path / "job", Place(workers=3, threads=1), Diary(tmp_path / "diary"))
+        fit(job, tmp_path / "job", Place(workers=3, threads=1), diary)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:port"])
-def test_a_cluster_where_nobody_answers_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def test_a_cluster_where_nobody_answers_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
     started = time.monotonic()
     with pytest.raises(BadInput, match=rf"no Ray cluster answers at RAY_ADDRESS={address} "), cluster():

@@ -112,7 +112,8 @@ def test_the_restorer_has_the_best_weights(job: Job) -> None:
     restorer = bench.restorer(state)
     assert restorer.card.steps == 4
     assert all(
-        torch.equal(tensor, state.best_weights[name]) for name, tensor in restorer.network.state_dict().items()
+        torch.equal(tensor, state.best_weights[name])
+        for name, tensor in restorer.network.state_dict().items()
     )
 
 

@@ -117,7 +117,9 @@ def test_each_trial_is_a_short_fine_tune_of_its_own(job: Job, tmp_path: Path) ->
     run(job, tmp_path / "journal", trainings, SETTINGS.model_copy(update={"trials": 2}))
     assert {each.training.steps for each in seen} == {8}
     assert {each.training.seed for each in seen} != {job.training.seed}
-    assert [(done, until) for _, done, until in trainings.stretches] == [(0, 2)] * 2 + [(2, 4)] * 2 + [(4, 8)] * 2
+    assert [(done, until) for _, done, until in trainings.stretches] == [(0, 2)] * 2 + [(2, 4)] * 2 + [
+        (4, 8)
+    ] * 2
 
 
 def test_the_seed_decides_the_trials(job: Job, tmp_path: Path) -> None:

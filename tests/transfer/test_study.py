@@ -13,7 +13,13 @@ from sim_models.transfer.study import Arm, ArmName, choose, direct_arm
 
 def arm(name: ArmName, val_psnr: float, steps: int) -> Arm:
     return Arm(
-        name=name, val_psnr=val_psnr, steps=steps, best_step=steps, seconds=0.0, frozen="none", learning_rate=None
+        name=name,
+        val_psnr=val_psnr,
+        steps=steps,
+        best_step=steps,
+        seconds=0.0,
+        frozen="none",
+        learning_rate=None,
     )
 
 
@@ -53,7 +59,9 @@ def test_the_reason_is_a_sentence_with_the_numbers() -> None:
     )
 
 
-def test_the_direct_arm_is_the_source_on_the_validation_cells(restorer: Restorer, prepared_folder: Path) -> None:
+def test_the_direct_arm_is_the_source_on_the_validation_cells(
+    restorer: Restorer, prepared_folder: Path
+) -> None:
     prepared = Prepared.open(prepared_folder)
     direct = direct_arm(restorer, prepared)
     validation = Samples(prepared.fields("val"), restorer.recipe.task, restorer.normaliser)
