@@ -20,18 +20,18 @@ $(READY): pyproject.toml requirements.lock infra/setup.sh
 	touch $@
 
 repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than the one in params.yaml
-	$(IN_VENV) cd $(STUDY) && time dvc repro
+	@$(IN_VENV) cd $(STUDY) && time dvc repro
 	@echo "Report: $(STUDY)/reports/index.html. Runs and models: make ui"
 
 test: $(READY)  ## pass the tests
-	$(IN_VENV) pytest
+	@$(IN_VENV) pytest
 
 check: $(READY)  ## lint, types, and which room may import which
-	$(IN_VENV) ruff check . && ruff format --check . && mypy && lint-imports
+	@$(IN_VENV) ruff check . && ruff format --check . && mypy && lint-imports
 
 ui: $(READY)  ## MLflow's pages on the results, on this machine only
 	@echo "MLflow: http://127.0.0.1:$${PORT:-5000} (experiments under Model training; stop with Ctrl-C)"
-	$(IN_VENV) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	@$(IN_VENV) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  mlflow server --host 127.0.0.1 --port $${PORT:-5000} --workers 1 \
 	  --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlruns
 

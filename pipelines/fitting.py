@@ -12,8 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 import sim_models
-from pipelines.stage import REPORTS, RUNS, digest, write_whole
+from pipelines.params import Evaluation, Params
+from pipelines.stage import REPORTS, RUNS, digest, project_root, write_whole
 from sim_models.config import BadInput
+from sim_models.evaluation.panels import save_panel
+from sim_models.evaluation.scores import restore, score
+from sim_models.restorer import Restorer
+from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import WEIGHTS, Run, Tracker, data_version
 from sim_models.training.distributed import Place, fit, num_nodes
 from sim_models.training.job import Job, lay_out
@@ -64,25 +69,51 @@ def _hold(lock: int, path: Path) -> None:
     os.write(lock, str(os.getpid()).encode())
 
 
+@dataclass(frozen=True)
+class Lab:
+    """What every fit of a stage shares."""
+
+    place: Place
+    tracker: Tracker
+    evaluation: Evaluation
+
+    @staticmethod
+    def open(params: Params) -> "Lab":
+        """The lab of a study, at the place and the tracking server that the environment names."""
+        return Lab(Place.from_environment(), Tracker.open(params.study, project_root()), params.evaluation)
+
+
 def fit_and_save(
-    job: Job, name: str, folder: Path, place: Place, tracker: Tracker, here: Bench, parent: Run | None = None
+    job: Job, name: str, folder: Path, lab: Lab, here: Bench, parent: Run | None = None
 ) -> State:
-    """Train a job and write its restorer to `folder`.
+    """Train a job, write its restorer to `folder` and log what it makes of a validation field.
 
     Called again on the same bench, training and its MLflow run go on where they stood.
     """
-    _refuse_private_runs(tracker)
+    _refuse_private_runs(lab.tracker)
     laid_out = lay_out(job)  # refuses what does not fit before a run is made and workers start
     key = here.key(job_key(job))
     tags = {"sim.kind": "training", **data_tags(job)}
-    with tracker.run(name, key, job.model_dump(mode="json"), tags, parent) as run:
-        run.tags({"sim.workers": str(place.workers), "sim.threads": str(place.threads)})
-        state = fit(job, here.folder / key, place, run.logger)
+    with lab.tracker.run(name, key, job.model_dump(mode="json"), tags, parent) as run:
+        run.tags({"sim.workers": str(lab.place.workers), "sim.threads": str(lab.place.threads)})
+        state = fit(job, here.folder / key, lab.place, run.logger)
         restorer = laid_out.restorer(state)
         restorer.save(folder)
         run.tags({WEIGHTS: restorer.weights_sha256})
         run.metrics({"best_val_psnr": state.best_psnr, "best_step": state.best_step})
+        run.folder(_pictures(job, restorer, here.folder / f"{key}.pictures", lab.evaluation), "validation")
     return state
+
+
+def _pictures(job: Job, restorer: Restorer, folder: Path, evaluation: Evaluation) -> Path:
+    """The first validation cell at every light level, as it was, restored, and what is wrong with it."""
+    folder.mkdir(exist_ok=True)
+    fields = Prepared.open(Path(job.dataset)).fields("val")
+    first = [field for field in fields if field.cell == fields[0].cell]
+    for restored in restore(first, {restorer.card.arm: restorer}, evaluation.wiener):
+        table = score(restored, evaluation.border_px)
+        save_panel(restored, table, folder / f"{restored.field.level}.png")
+    return folder
 
 
 def _refuse_private_runs(tracker: Tracker) -> None:

@@ -83,7 +83,9 @@ class Params(Settings):
         for key, structure in self.structures.items():
             objects = structure.objects
             folder = getattr(objects, "folder", None)
-            expected = folder or Path(self.house) / "sim_models" / "sources" / "objects" / f"{objects.name}.py"
+            expected = (
+                folder or Path(self.house) / "sim_models" / "sources" / "objects" / f"{objects.name}.py"
+            )
             if Path(structure.drawn_from) != expected:
                 wrong.append(
                     f"structures.{key}.drawn_from is '{structure.drawn_from}', but its objects come from '{expected}'"

@@ -46,6 +46,8 @@ def main(kind: str, key: str) -> None:
         version = _register(registry, params, name, folder, restorer, prepared, arm, parent)
     registry.give(name, CANDIDATE, version)
     scores = pd.read_csv(REPORTS / kind / key / "details" / "scores.csv")
+    means = scores[scores["arm"] == arm].groupby("metric")["value"].mean()
+    registry.tag(name, version, {f"sim.test.{metric}": f"{value:.4g}" for metric, value in means.items()})
     against = [] if champion in (None, version) else [_champion_scores(registry, name, prepared, params)]
     verdict = judge(as_gate_table(scores, arm, against), params.gate, params.evaluation.bootstrap)
     if verdict.passed:

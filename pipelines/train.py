@@ -1,11 +1,10 @@
 """Stage `train`: train one model from scratch, as a Ray Train job."""
 
-from pipelines.fitting import bench, fit_and_save, job_key, write_curves
+from pipelines.fitting import Lab, bench, fit_and_save, job_key, write_curves
 from pipelines.params import read_params
-from pipelines.stage import DATA, MODELS, project_root, run
+from pipelines.stage import DATA, MODELS, run
 from sim_models.freeze import FreezeRange
-from sim_models.tracking.runs import Tracker
-from sim_models.training.distributed import Place, cluster
+from sim_models.training.distributed import cluster
 from sim_models.training.job import Job
 
 
@@ -20,10 +19,9 @@ def main(key: str) -> None:
         source=None,
         frozen=FreezeRange(start=0, end=0),
     )
-    place = Place.from_environment()
-    tracker = Tracker.open(params.study, project_root())
+    lab = Lab.open(params)
     with bench(job_key(job)) as here, cluster():
-        state = fit_and_save(job, f"train {key}", MODELS / key, place, tracker, here)
+        state = fit_and_save(job, f"train {key}", MODELS / key, lab, here)
     write_curves(key, {"scratch": state})
 
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from pipelines.fitting import Bench, bench, data_tags, fit_and_save, job_key, write_curves
+from pipelines.fitting import Bench, Lab, bench, data_tags, fit_and_save, job_key, write_curves
 from pipelines.params import Transfer, read_params
-from pipelines.stage import DATA, MODELS, TRANSFERS, digest, project_root, run, whole_folder
+from pipelines.stage import DATA, MODELS, TRANSFERS, digest, run, whole_folder
 from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import Run, Tracker
-from sim_models.training.distributed import Place, cluster
+from sim_models.training.distributed import cluster
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State
 from sim_models.transfer.search import TrialRecord, best, search
@@ -23,8 +23,7 @@ def main(key: str) -> None:
     """Write `transfers/<key>`: a restorer of each arm and `study.json`."""
     params = read_params()
     transfer = params.transfer(key)
-    tracker = Tracker.open(params.study, project_root())
-    place = Place.from_environment()
+    lab = Lab.open(params)
     scratch, finetune = jobs(transfer)
     study_key = digest(job_key(scratch), job_key(finetune), transfer.study.search.model_dump_json())
     tags = {"sim.kind": "study", "sim.source": transfer.source, **data_tags(finetune)}
@@ -32,26 +31,22 @@ def main(key: str) -> None:
     with (
         bench(study_key) as here,
         whole_folder(TRANSFERS / key) as folder,
-        tracker.run(f"transfer {key}", here.key("study"), settings, tags) as study,
+        lab.tracker.run(f"transfer {key}", here.key("study"), settings, tags) as study,
         cluster(),
     ):
         source = Restorer.load(Path(str(finetune.source)))
         source.save(folder / "direct")
         direct = direct_arm(source, Prepared.open(Path(finetune.dataset)))
-        scratch_state = fit_and_save(
-            scratch, f"scratch {key}", folder / "scratch", place, tracker, here, study
-        )
+        scratch_state = fit_and_save(scratch, f"scratch {key}", folder / "scratch", lab, here, study)
         trials = search(
             finetune,
             transfer.study.search,
             here.folder / "search.journal",
             advance,
-            told=lambda trial: _log(trial, here, tracker, study),
+            told=lambda trial: _log(trial, here, lab.tracker, study),
         )
         finetune = _with_best(finetune, trials)
-        finetune_state = fit_and_save(
-            finetune, f"finetune {key}", folder / "finetune", place, tracker, here, study
-        )
+        finetune_state = fit_and_save(finetune, f"finetune {key}", folder / "finetune", lab, here, study)
         arms = (direct, _arm("finetune", finetune, finetune_state), _arm("scratch", scratch, scratch_state))
         write_curves(key, {"scratch": scratch_state, "finetune": finetune_state})
         chosen, why = choose(arms, transfer.study.margin_db)

@@ -44,7 +44,7 @@ class Drawn(ObjectSettings):
     name: Literal["drawn"] = "drawn"
     picture: Literal["flat", "empty", "left half", "points", "corner"]
 
-    def draw(self, cell: int, shape: tuple[int, int], pixel_um: float, seed: int) -> torch.Tensor:  # noqa: ARG002
+    def draw(self, cell: int, shape: tuple[int, int], pixel_um: float, seed: int) -> torch.Tensor:
         density = torch.zeros(shape)
         match self.picture:
             case "flat":

@@ -19,6 +19,7 @@ from sim_models.training.distributed import Place, cluster, fit
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
 
+pytestmark = pytest.mark.timeout(600)  # starting processes takes minutes on a machine that is busy otherwise
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 """workers cannot import a module of tests"""
 

@@ -80,7 +80,6 @@ class Settings(ObjectSettings):
         return np.asarray(np.clip(fine, 0, None), np.float32)
 
 
-
 def _grayscale(file: ImageFile, path: Path) -> NDArray[np.float32]:
     """The one plane of a file; colour channels must be alike, alpha is ignored."""
     data = file.data
