@@ -83,6 +83,7 @@ def _log(
         this.metrics(
             {f"test_{metric}_{arm}": value for metric, arms in means.items() for arm, value in arms.items()}
         )
+        this.dataset(prepared.folder, prepared.split.hash, "test")
         this.folder(details, "test")
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 import sim_models
 from pipelines.params import Evaluation, Params
-from pipelines.stage import REPORTS, RUNS, digest, project_root, write_whole
+from pipelines.stage import DATA, REPORTS, RUNS, digest, project_root, write_whole
 from sim_models.config import BadInput
 from sim_models.evaluation.panels import save_panel
 from sim_models.evaluation.scores import restore, score
@@ -95,6 +95,7 @@ def fit_and_save(
     key = here.key(job_key(job))
     tags = {"sim.kind": "training", **data_tags(job)}
     with lab.tracker.run(name, key, job.model_dump(mode="json"), tags, parent) as run:
+        run.dataset(data_folder(job), laid_out.card.split_hash, "training")
         run.tags({"sim.workers": str(lab.place.workers), "sim.threads": str(lab.place.threads)})
         state = fit(job, here.folder / key, lab.place, run.logger)
         restorer = laid_out.restorer(state)
@@ -144,11 +145,16 @@ def job_key(job: Job) -> str:
     return digest(settings, Path(job.dataset), *source, Path(sim_models.__file__).parent)
 
 
+def data_folder(job: Job) -> Path:
+    """The folder of a job's fields as `dvc.lock` spells it."""
+    return DATA / "fields" / Path(job.dataset).name
+
+
 def data_tags(job: Job) -> dict[str, str]:
     """Tags that name the data of a job."""
-    dataset = Path(job.dataset)
+    folder = data_folder(job)
     return {
-        "sim.structure": dataset.name,
-        "sim.data": data_version(Path("data") / "fields" / dataset.name),
+        "sim.structure": folder.name,
+        "sim.data": data_version(folder),
         "sim.split": lay_out(job).card.split_hash,
     }

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.fitting import Bench, Lab, bench, data_tags, fit_and_save, job_key, write_curves
+from pipelines.fitting import Bench, Lab, bench, data_folder, data_tags, fit_and_save, job_key, write_curves
 from pipelines.params import Transfer, read_params
 from pipelines.stage import DATA, MODELS, TRANSFERS, digest, run, whole_folder
 from sim_models.freeze import FreezeRange
@@ -34,6 +34,7 @@ def main(key: str) -> None:
         lab.tracker.run(f"transfer {key}", here.key("study"), settings, tags) as study,
         cluster(),
     ):
+        study.dataset(data_folder(finetune), tags["sim.split"], "training")
         source = Restorer.load(Path(str(finetune.source)))
         source.save(folder / "direct")
         direct = direct_arm(source, Prepared.open(Path(finetune.dataset)))

@@ -25,9 +25,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from sim_models.config import BadInput
@@ -82,9 +81,11 @@ class Run:
         """Set tags."""
         self._client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def picture(self, figure: Figure, path: str) -> None:
-        """Log a figure under `path` (PNG)."""
-        self._client.log_figure(self.id, figure, path)
+    def dataset(self, folder: Path, split_hash: str, purpose: str) -> None:
+        """Name the data of the run: shown in MLflow's column of datasets, with DVC's hash as its digest."""
+        data = Dataset(folder.name, data_version(folder)[:36], "dvc", str(folder))
+        tags = [InputTag("mlflow.data.context", purpose), InputTag("split", split_hash)]
+        self._client.log_inputs(self.id, [DatasetInput(data, tags)])
 
     def folder(self, folder: Path, path: str) -> None:
         """Log the files of a folder under `path`."""
@@ -161,6 +162,10 @@ class Tracker:
     ) -> str:
         client = client_of(self.uri)
         lineage = {"mlflow.parentRunId": parent.id} if parent else {}
+        lineage |= {
+            "mlflow.source.name": os.environ.get("DVC_STAGE", "by hand"),
+            "mlflow.source.type": "PROJECT",
+        }
         run_id = str(
             client.create_run(
                 self.experiment_id,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 
 from sim_models.config import BadInput
 from sim_models.tracking.runs import (
@@ -101,9 +100,11 @@ def test_files_go_with_the_run_and_lie_below_the_root(
     with tracker.run("r", "key", {}, {}) as run:
         run.folder(tmp_path / "folder", "test")
         run.text("{}", "study.json")
-        run.picture(Figure(), "panels/a.png")
+        run.dataset(Path("data/fields/ccps"), "split", "test")
     logged = {str(file.relative_to(file.parents[2])) for file in (mlflow_root / "mlruns").rglob("*.*")}
-    assert {"artifacts/test/scores.csv", "artifacts/panels/a.png"} <= logged
+    assert "artifacts/test/scores.csv" in logged
+    (named,) = facts(tracker, run.id).inputs.dataset_inputs
+    assert (named.dataset.name, named.dataset.digest) == ("ccps", "not under DVC")
     (environment_file,) = (mlflow_root / "mlruns").rglob("environment.txt")
     assert "torch==" in environment_file.read_text()
 
