@@ -93,8 +93,9 @@ def test_metrics_without_history(tracker: Tracker) -> None:
 
 
 def test_files_go_with_the_run_and_lie_below_the_root(
-    tracker: Tracker, mlflow_root: Path, tmp_path: Path
+    tracker: Tracker, mlflow_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "scores.csv").write_text("cell\n")
     with tracker.run("r", "key", {}, {}) as run:
