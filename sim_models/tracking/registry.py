@@ -1,6 +1,7 @@
 """The registry: restorers with a name, versions, aliases and parents."""
 
-import logging
+import contextlib
+import io
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -59,10 +60,10 @@ class Registry:
         """
         restorer = Restorer.load(folder)
         mlflow.set_tracking_uri(self.uri)
-        logging.getLogger("mlflow").setLevel(logging.ERROR)  # it warns that arrays have no column names
         with tempfile.TemporaryDirectory() as temporary:
             shutil.copytree(folder, Path(temporary) / "restorer")
-            with mlflow.start_run(run_id=run_id):
+            # MLflow prints advice on type hints and column names, which arrays do not have.
+            with contextlib.redirect_stderr(io.StringIO()), mlflow.start_run(run_id=run_id):
                 logged = mlflow.pyfunc.log_model(
                     name=name,
                     python_model=str(Path(__file__).with_name("served.py")),
