@@ -41,5 +41,6 @@ if [ -z "$present" ]; then
   fi
   "${install[@]}" ${backend:+--torch-backend "$backend"} "torch==$locked"
 fi
-"${install[@]}" -e '.[dev]'
+# Compiled here rather than by the first run of every stage.
+"${install[@]}" --compile-bytecode -e '.[dev]'
 "$venv/bin/python" -c 'import torch; print(f"ready: torch {torch.__version__}, GPU: {torch.cuda.is_available()}")'

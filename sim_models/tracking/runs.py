@@ -8,7 +8,6 @@ import platform
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,34 +25,17 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from sim_models.config import BadInput
+from sim_models.tracking.logger import Logger
 
 KEY = "sim.key"
 """tag by which a run that was cut short is found again"""
 WEIGHTS = "sim.weights"
 """tag: SHA-256 of the weights a run came to, or a registered version holds"""
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
-
-
-@dataclass(frozen=True)
-class Logger:
-    """Logs the metrics of one run, from whichever process it is sent to."""
-
-    uri: str
-    run_id: str
-
-    def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Log metrics of a step, unless this run already holds them: a resumed worker repeats itself."""
-        client = client_of(self.uri)
-        logged = client.get_metric_history(self.run_id, next(iter(metrics)))
-        if step > max((metric.step for metric in logged), default=-1):
-            now_ms = time.time_ns() // 1_000_000
-            client.log_batch(
-                self.run_id, metrics=[Metric(name, value, now_ms, step) for name, value in metrics.items()]
-            )
 
 
 @cache

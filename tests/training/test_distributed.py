@@ -14,7 +14,8 @@ from ray import cloudpickle
 from sim_models.config import BadInput
 from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
-from sim_models.tracking.runs import Logger, Tracker, client_of
+from sim_models.tracking.logger import Logger
+from sim_models.tracking.runs import Tracker, client_of
 from sim_models.training.distributed import Place, cluster, fit
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
