@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.transform import resize
 
 from sim_models.field import Field
 from sim_models.optics.reconstruct import SCALE, reconstruct
@@ -23,6 +22,8 @@ def bicubic(field: Field, scale: int) -> Pixels:
 
     A raw pixel covers a block of scale x scale pixels, so their centres coincide and nothing shifts.
     """
+    from skimage.transform import resize  # slow to import
+
     mean = _mean_frame(field)
     enlarged = (scale * mean.shape[0], scale * mean.shape[1])
     return np.asarray(resize(mean, enlarged, order=3, mode="symmetric", anti_aliasing=False), np.float32)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
-from scipy import stats
 
 from sim_models.config import Settings
 
@@ -65,6 +64,8 @@ def estimate(values: NDArray[np.float64], bootstrap: Bootstrap) -> Estimate:
     mean, cells = float(values.mean()), len(values)
     if cells < FEWEST_CELLS:
         return Estimate(mean, None, None, cells)
+    from scipy import stats  # a second to import, which reading settings should not cost
+
     interval = stats.bootstrap(
         (values,),
         np.mean,

@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from sim_models.config import BadInput
 from sim_models.field import Image
@@ -66,12 +65,16 @@ def _check(target: Pixels, border_px: int) -> None:
 
 def psnr(prediction: Pixels, target: Pixels) -> float:
     """Peak signal-to-noise ratio in dB; infinite for equal images."""
+    from skimage.metrics import peak_signal_noise_ratio  # slow to import, here and below
+
     with np.errstate(divide="ignore"):
         return float(peak_signal_noise_ratio(target, prediction, data_range=np.ptp(target)))
 
 
 def ssim(prediction: Pixels, target: Pixels) -> float:
     """Structural similarity with the Gaussian window and constants of Wang et al. 2004, section III.C."""
+    from skimage.metrics import structural_similarity
+
     return float(
         structural_similarity(
             target,
@@ -88,6 +91,8 @@ def ssim(prediction: Pixels, target: Pixels) -> float:
 
 def nrmse(prediction: Pixels, target: Pixels) -> float:
     """Root mean square error in standard deviations of the target."""
+    from skimage.metrics import mean_squared_error
+
     return float(np.sqrt(mean_squared_error(target, prediction)) / target.std())
 
 
