@@ -35,6 +35,6 @@ ui: $(READY)  ## MLflow's pages on the results, on this machine only
 	  mlflow server --host 127.0.0.1 --port $${PORT:-5000} --workers 1 \
 	  --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlruns
 
-clean:  ## remove what was computed (not the environment, not DVC's cache)
+clean:  ## remove what was computed and edits of dvc.lock and reports/ (not the environment, not DVC's cache)
 	rm -rf data models transfers runs mlruns mlflow.db* reports .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	git checkout -q -- reports dvc.lock 2>/dev/null || true

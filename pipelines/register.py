@@ -57,8 +57,8 @@ def main(kind: str, key: str) -> None:
         name=name,
         version=version,
         arm=arm,
-        champion=verdict.passed,
-        champion_before=champion,
+        champion=registry.holder(name, CHAMPION) == version,
+        champion_before=None if champion == version else champion,
         parent=parent,
         verdict=verdict,
     )

@@ -14,6 +14,7 @@ from sim_models.config import BadInput
 from sim_models.field import FrameOrder, Image
 from sim_models.images import ImageFile, read, write_ome
 from sim_models.restorer import SETTINGS, Card, Restorer
+from sim_models.sources.checks import SATURATED_SHARE, largest, saturated_share
 
 PIXEL_TOLERANCE = 0.1
 """a pixel that differs by more than this share from the training data's is worth a warning"""
@@ -61,6 +62,11 @@ def restore_file(
         raise BadInput(
             f"{path}: does not say its pixel size; give it with --pixel-um, for example --pixel-um 0.065"
         )
+    if (share := saturated_share(stacks)) > SATURATED_SHARE:
+        raise BadInput(
+            f"{path}: is saturated: {share:.1%} of the pixels of a frame are at {largest(stacks.dtype)}, where the "
+            "stripes are lost; take it again with less light or a shorter exposure"
+        )
     tiles = None if max(stacks.shape[-2:]) <= tile_px else tile_px
     restored = np.stack(
         [restorer(stack, tiles, _nth(number, len(stacks), progress)) for number, stack in enumerate(stacks)]
@@ -99,8 +105,14 @@ def load(model: str) -> Restorer:
         return Restorer.load(Path(model))
     from sim_models.tracking.registry import Registry  # MLflow takes two seconds to import
 
+    root = project_root()
+    if "MLFLOW_TRACKING_URI" not in os.environ and not (root / "mlflow.db").exists():
+        raise BadInput(
+            f"{model}: there is no registry in this folder (mlflow.db); run this where `make repro` ran, or name a "
+            "server in MLFLOW_TRACKING_URI"
+        )
     with tempfile.TemporaryDirectory() as temporary:
-        return Restorer.load(Registry.open(project_root()).fetch(model, Path(temporary)))
+        return Restorer.load(Registry.open(root).fetch(model, Path(temporary)))
 
 
 def stacks_of(file: ImageFile, card: Card, order: FrameOrder, path: Path) -> Image:

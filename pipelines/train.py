@@ -22,7 +22,7 @@ def main(key: str) -> None:
     lab = Lab.open(params)
     with bench(job_key(job)) as here, cluster():
         state = fit_and_save(job, f"train {key}", MODELS / key, lab, here)
-    write_curves(key, {"scratch": state})
+        write_curves(key, {"scratch": state})
 
 
 if __name__ == "__main__":

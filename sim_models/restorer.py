@@ -32,6 +32,8 @@ from sim_models.tiles import restore_tiled
 
 WEIGHTS = "weights.safetensors"
 SETTINGS = "restorer.json"
+MOST_COUNTS = 2.0**32
+"""beyond it nothing is left of single precision"""
 
 
 class Card(Settings):
@@ -124,9 +126,22 @@ class Restorer:
                 f"the stack has {frames} frames but the model restores {self.channels[0]} "
                 f"({self.card.angles} angles x {self.card.phases} phases); give a stack of that layout or another model"
             )
+        if stack.dtype == bool or np.iscomplexobj(stack):
+            raise BadInput(
+                f"the stack holds values of type {stack.dtype}, which no camera gives; give raw frames"
+            )
         if not np.isfinite(stack).all():
             raise BadInput(
                 f"the stack holds {int((~np.isfinite(stack)).sum())} values that are NaN or infinite; "
+                "export it again from the camera's own file"
+            )
+        if np.ptp(stack) == 0:
+            raise BadInput(
+                f"every pixel of the stack is {stack.flat[0]}; the camera or the export went wrong"
+            )
+        if np.abs(stack).max() > MOST_COUNTS:
+            raise BadInput(
+                f"the stack holds values up to {np.abs(stack).max():.3g}, more than any camera counts; "
                 "export it again from the camera's own file"
             )
 

@@ -55,6 +55,8 @@ def inspect(path: Path, angles: int | None, phases: int | None) -> Report:
 
 
 def _not_an_image(file: ImageFile) -> str | None:
+    if file.data.dtype == bool:
+        return "the values are only true and false, as in a mask; give raw frames"
     if np.iscomplexobj(file.data):
         return "the values are complex numbers, as in a file of an optical transfer function; give raw frames"
     if "S" in file.axes:

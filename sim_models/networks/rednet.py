@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from sim_models.networks import Network, NetworkSettings
@@ -12,9 +12,9 @@ class Settings(NetworkSettings):
     """Settings of a RED-Net: full resolution throughout, nothing is pooled."""
 
     name: Literal["rednet"]
-    filters: PositiveInt
+    filters: int = Field(ge=1, le=1024)
     """feature maps of every layer"""
-    pairs: PositiveInt
+    pairs: int = Field(ge=1, le=64)
     """the encoder has 2 * pairs + 1 convolutions, and the decoder one block for each pair"""
     output: Literal["linear", "relu"]
     """`relu` cannot give values below the offset of the normaliser"""

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sim_models.networks import Network, NetworkSettings
@@ -14,9 +14,9 @@ class Settings(NetworkSettings):
     """Settings of a U-Net."""
 
     name: Literal["unet"]
-    width: PositiveInt
+    width: int = Field(ge=1, le=512)
     """feature maps of the first level; every level below has twice as many"""
-    depth: PositiveInt
+    depth: int = Field(ge=1, le=8)
     """number of times the image is halved"""
     batch_norm: bool
     """normalise after every 3 x 3 convolution"""

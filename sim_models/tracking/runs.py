@@ -180,8 +180,18 @@ def tracking_uri(root: Path) -> str:
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').resolve()}"
     parts = urlsplit(uri)
+    if parts.scheme.split("+")[0] not in {"http", "https", "sqlite", "postgresql", "mysql", "mssql"}:
+        raise BadInput(
+            f"MLFLOW_TRACKING_URI={without_password(uri)} names no server or database; give http://host:port or "
+            "unset it to log to a local file"
+        )
     if parts.scheme in {"http", "https"}:
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        try:
+            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        except ValueError as error:
+            raise BadInput(
+                f"MLFLOW_TRACKING_URI={without_password(uri)}: {error}; mend the address"
+            ) from None
         try:
             # MLflow itself retries for minutes before it gives up.
             socket.create_connection((parts.hostname or "", port), timeout=5).close()

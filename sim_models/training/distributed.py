@@ -15,14 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-# Both are read when Ray is imported. The first binds a Ray of our own to loopback; the second
-# halves the time to start a short job (it would watch for spot machines being withdrawn).
+# All are read when Ray is imported. The first binds a Ray of our own to loopback; the second spares
+# an actor that would watch for spot machines being withdrawn.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1" if os.environ.get("RAY_ADDRESS") else "0")
 os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 # A checkpoint counts once the controller has seen it; the default of 2 s would lose short jobs' last one.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Ray's workers give way to everybody else (nice 15): beside a busy browser, training would stand still.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import ray
 import ray.train
@@ -197,4 +198,4 @@ def _report(progress: Progress, state: State, with_checkpoint: bool) -> None:
 
 def _restore(checkpoint: ray.train.Checkpoint) -> State:
     with checkpoint.as_directory() as folder:
-        return State(**torch.load(Path(folder) / STATE, weights_only=True))
+        return State(**torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True))

@@ -57,12 +57,16 @@ class LaidOut:
         """Frozen means frozen: weights and statistics of those stages are bit for bit as before."""
         self.network.load_state_dict(weights)
         now = fingerprint(self.network, self.job.frozen)
-        assert now == self.untouched, (
-            f"frozen stages {self.job.frozen.label(self.network)} changed while training"
-        )
+        if now != self.untouched:
+            raise RuntimeError(f"frozen stages {self.job.frozen.label(self.network)} changed while training")
 
     def restorer(self, state: State) -> Restorer:
         """The restorer with the weights that were best on the validation cells."""
+        if not state.best_weights:
+            raise BadInput(
+                f"training diverged within {state.step} steps: no look at the validation cells gave a finite score; "
+                "lower training.learning_rate or training.clip_norm"
+            )
         self.verify_frozen(state.best_weights)
         card = self.card.model_copy(update={"steps": state.best_step})
         return Restorer(self.job.recipe, self.network, self.normaliser, card, self.samples.channels)

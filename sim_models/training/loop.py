@@ -39,6 +39,10 @@ class TrainingSettings(Settings):
     seed: NonNegativeInt
 
 
+DIVERGED_DB = -999.0
+"""what a network scores whose output is no longer a number; lower than any image could"""
+
+
 @dataclass(frozen=True)
 class Progress:
     """What is known at one look at the validation cells."""
@@ -138,10 +142,14 @@ def train(
         if (step + 1) % settings.validate_every == 0 or step + 1 == until:
             state.seconds += time.perf_counter() - started
             psnr = mean_psnr(bare, method, validation, share)
+            diverged = not math.isfinite(psnr) and psnr != math.inf
+            psnr = DIVERGED_DB if diverged else psnr
             _remember(state, bare, optimiser, step + 1, psnr)
             progress = Progress(step + 1, _means(losses), psnr, rate, state.seconds)
             state.curve.append((progress.step, progress.metrics()))
             report(progress, state)
+            if diverged:
+                break
             losses.clear()
             started = time.perf_counter()
     return state
@@ -177,11 +185,20 @@ def _remember(
 ) -> None:
     state.step = step
     state.weights = _copy(network)
-    state.optimiser = optimiser.state_dict()
-    if psnr > state.best_psnr:
+    state.optimiser = _on_cpu(optimiser.state_dict())
+    if psnr > max(state.best_psnr, DIVERGED_DB):
         state.best_psnr, state.best_step, state.best_weights, state.stale = psnr, step, state.weights, 0
     else:
         state.stale += 1
+
+
+def _on_cpu(value: Any) -> Any:
+    """Nested state without a device: whoever reads it may have none."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, dict):
+        return {key: _on_cpu(each) for key, each in value.items()}
+    return [_on_cpu(each) for each in value] if isinstance(value, list) else value
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
