@@ -42,7 +42,7 @@ def test_every_mistake_is_told_at_once_by_its_address() -> None:
     told = mistakes({"network": network, "training": {"short": {"steps": 0, "rat": 0.1}}})
     assert told.startswith("params.yaml: ")
     for mistake in (
-        "network.width: Input should be greater than 0 (found -1)",
+        "network.width: Input should be greater than or equal to 1 (found -1)",
         "network.batch_norm: Input should be a valid boolean (found 'no')",
         "network.output: Field required",
         "training.short.steps: Input should be greater than 0 (found 0)",

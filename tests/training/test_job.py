@@ -64,7 +64,7 @@ def test_a_change_in_frozen_stages_does_not_go_unseen(job: Job, source: Path, na
     weights = bench.start().weights
     bench.verify_frozen(weights)
     weights[name].view(-1)[0] += 1
-    with pytest.raises(AssertionError, match="frozen stages enc1-enc2 changed while training"):
+    with pytest.raises(RuntimeError, match="frozen stages enc1-enc2 changed while training"):
         bench.verify_frozen(weights)
 
 
@@ -143,3 +143,9 @@ def test_a_missing_dataset_or_source_is_refused(job: Job, tmp_path: Path) -> Non
         lay_out(changed(job, dataset=str(tmp_path / "nowhere")))
     with pytest.raises(BadInput, match=r"nowhere/restorer.json: not found"):
         lay_out(changed(job, source=str(tmp_path / "nowhere")))
+
+
+def test_training_that_never_gave_a_number_is_told_in_a_sentence(job: Job) -> None:
+    laid_out = lay_out(job)
+    with pytest.raises(BadInput, match=r"training diverged .* lower training.learning_rate"):
+        laid_out.restorer(laid_out.start())
