@@ -45,7 +45,7 @@ def restore(
     from sim_models.config import BadInput
 
     if tile < 16 or (pixel_um is not None and not 0 < pixel_um < 100):
-        raise BadInput("--tile must be at least 16 pixels and --pixel-um between 0 and 100")
+        raise BadInput("--tile must be at least 16 pixels and --pixel-um above 0 and below 100")
     columns = TextColumn("restoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
     # Where nobody watches, a bar would only leave an empty line.

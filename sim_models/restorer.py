@@ -137,7 +137,7 @@ class Restorer:
             )
         if np.ptp(stack) == 0:
             raise BadInput(
-                f"every pixel of the stack is {stack.flat[0]}; the camera or the export went wrong"
+                f"the stack is constant (every pixel is {stack.flat[0]}); the camera or the export went wrong"
             )
         if np.abs(stack).max() > MOST_COUNTS:
             raise BadInput(

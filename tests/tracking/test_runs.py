@@ -148,7 +148,7 @@ def test_an_address_that_takes_no_runs_is_refused_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://somebody:hunter2@127.0.0.1/runs")
-    with pytest.raises(BadInput, match=r"ftp://127.0.0.1/runs .*check MLFLOW_TRACKING_URI") as told:
+    with pytest.raises(BadInput, match=r"ftp://127.0.0.1/runs names no server or database") as told:
         Tracker.open("test", tmp_path)
     assert "hunter2" not in str(told.value)
 
