@@ -294,7 +294,7 @@ def test_registering_again_makes_no_second_version() -> None:
     before = registered(CARRIED)
     register.main("transfers", CARRIED)
     after = registered(CARRIED)
-    assert after == before.model_copy(update={"champion_before": 1})
+    assert after == before
     assert Registry.open(Path()).find("sim-ccps", "sim.arm", "direct") == 1
 
 
