@@ -1,10 +1,49 @@
 """Transfer functions: what the objective and the camera pixel leave of each spatial frequency."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 
 from sim_models.field import Illumination, Microscope
+
+
+@dataclass(frozen=True)
+class Otf:
+    """What objective and camera leave of each spatial frequency: 1 at zero, nothing from the cutoff on."""
+
+    cutoff_per_um: float
+    pixel_um: float
+    """edge of the pixel the camera integrates over; 0 for a camera that takes points"""
+    profile: tuple[float, ...] | None = None
+    """measured radial values at evenly spaced frequencies from 0 to the cutoff; None for an ideal objective"""
+
+    @staticmethod
+    def ideal(microscope: Microscope) -> "Otf":
+        """A circular pupil without aberrations, and square pixels that lose nothing between them."""
+        return Otf(microscope.cutoff_per_um, microscope.pixel_um)
+
+    def __call__(self, rows_per_um: torch.Tensor, columns_per_um: torch.Tensor) -> torch.Tensor:
+        """Values at the frequencies along y and x (cycles per um), which broadcast against each other."""
+        if self.profile is None:
+            passed = circular_pupil_otf(rows_per_um, columns_per_um, self.cutoff_per_um)
+        else:
+            passed = _interpolated(
+                torch.hypot(rows_per_um, columns_per_um) / self.cutoff_per_um, self.profile
+            )
+        if self.pixel_um:
+            passed = passed * pixel_transfer(rows_per_um, columns_per_um, self.pixel_um)
+        return passed
+
+
+def _interpolated(share_of_cutoff: torch.Tensor, profile: tuple[float, ...]) -> torch.Tensor:
+    """Linear interpolation of evenly spaced values from 0 to 1; zero beyond."""
+    values = torch.tensor([*profile, 0.0], dtype=share_of_cutoff.dtype, device=share_of_cutoff.device)
+    place = share_of_cutoff * (len(profile) - 1)
+    below = place.floor().clamp(max=len(profile) - 1)
+    index, between = below.long(), place - below
+    value = values[index] * (1 - between) + values[index + 1] * between
+    return torch.where(share_of_cutoff < 1, value, torch.zeros_like(value))
 
 
 def circular_pupil_otf(

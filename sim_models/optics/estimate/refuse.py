@@ -1,0 +1,127 @@
+"""The reasons to refuse. Each says which angle, what was measured, what was needed, and what to try."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+
+from sim_models.optics.estimate import search
+from sim_models.optics.estimate.bands import even_steps, take_apart
+from sim_models.optics.estimate.refine import FrameFit
+from sim_models.optics.estimate.result import NoPattern
+from sim_models.optics.estimate.scene import Scene
+from sim_models.optics.estimate.search import Peak
+
+WAVE_SIGMA_LIMIT = 0.1
+"""cycles per field: more, and stripes drift by over a tenth of a period from one border to the other"""
+
+OWN_SHARE = 0.6
+"""of the energy at a wave vector that must lie in the frames of its own angle"""
+
+SAME_WAVE = 3.0
+"""cycles per field within which two angles have the same stripes"""
+
+
+def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
+    """Refuse where an angle's score is below its limit."""
+    missing = [angle for angle, peak in enumerate(peaks) if peak.score < peak.limit]
+    if not missing:
+        return
+    worst = min(missing, key=lambda angle: peaks[angle].score - peaks[angle].limit)
+    angles, phases = scene.frames.shape[:2]
+    which = f"angle{'s' if len(missing) > 1 else ''} {_list(angle + 1 for angle in missing)} of {angles}"
+    message = f"no stripes found in {which}: {_told(peaks[worst])} at the best wave vector"
+    swapped = _swapped(scene)
+    if swapped is not None:
+        other = [search.strongest(swapped, likelihood) for likelihood in _maps(swapped, harmonics)]
+        if all(peak.score >= peak.limit for peak in other):
+            scores = _list(f"{peak.score:.0f}" for peak in other)
+            message += f"; read as phase-major the angles score {scores}, so the frames run phase by phase: change the order"
+            raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
+    message += (
+        f"; check that the frames are {angles} angles x {phases} phases in angle-major order, and pixel size, numerical "
+        "aperture and wavelength; in dim light add up several stacks, or give start values"
+    )
+    raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
+
+
+def _told(peak: Peak) -> str:
+    if peak.score == 0:
+        return "several wave vectors are about as likely"
+    return f"score {peak.score:.1f}, {peak.limit:.1f} needed"
+
+
+def _list(items: object) -> str:
+    words = [str(item) for item in items]  # type: ignore[attr-defined]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _swapped(scene: Scene) -> Scene | None:
+    """The same frames read phase by phase."""
+    angles, phases, *shape = scene.frames.shape
+    if 1 in (angles, phases):
+        return None
+    frames = scene.frames.reshape(phases, angles, *shape).swapaxes(0, 1).contiguous()
+    return Scene(
+        frames, scene.objective, scene.pixel_um, scene.otf, scene.window, scene.variance.mean().expand(angles),
+        scene.read_variance,
+    )  # fmt: skip
+
+
+def _maps(scene: Scene, harmonics: int) -> list[search.LikelihoodMap]:
+    bands = take_apart(scene, even_steps(scene), harmonics)
+    return [search.likelihood_map(scene, bands.of(angle), bands.guess) for angle in range(len(scene.frames))]
+
+
+def refuse_disorder(scene: Scene, fits: Sequence[FrameFit], waves: Sequence[torch.Tensor], peaks: Sequence[Peak]) -> None:
+    """Refuse where the stripes of an angle are in frames of others, or two angles have the same stripes."""
+    angles, phases = scene.frames.shape[:2]
+    for angle, fit in enumerate(fits):
+        energy = (fit.amplitude.abs() * fit.gain).square() - 2 * (fit.amplitude_sigma * fit.gain).square()
+        energy = energy.sum(0).clamp(min=0)
+        if float(energy[angle].sum() / energy.sum().clamp(min=1e-300)) >= OWN_SHARE:
+            continue
+        strongest = sorted(energy.flatten().topk(phases).indices.tolist())
+        phase_major = strongest == list(range(strongest[0], angles * phases, angles))
+        told = "so the frames run phase by phase: read them as phase-major" if phase_major else "check the frame order"
+        raise NoPattern(
+            f"the stripes of angle {angle + 1} of {angles} (score {peaks[angle].score:.0f}) are in frames "
+            f"{_list(strongest)}, not in its own {angle * phases} to {(angle + 1) * phases - 1}; {told}",
+            angle,
+            peaks[angle].score,
+            peaks[angle].limit,
+        )
+    cells = min(scene.shape)
+    for first, second in combinations(range(angles), 2):
+        if apart(waves[first], waves[second]) * cells < SAME_WAVE:
+            degrees = math.degrees(math.atan2(float(waves[first][0]), float(waves[first][1]))) % 180
+            raise NoPattern(
+                f"angles {first + 1} and {second + 1} of {angles} have the same stripes (direction {degrees:.0f} degrees); "
+                "check the number of angles and phases and the frame order",
+                first,
+                peaks[first].score,
+                peaks[first].limit,
+            )
+
+
+def apart(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Distance of two wave vectors, each of which may be reversed."""
+    return float(torch.minimum((first - second).norm(), (first + second).norm()))
+
+
+def refuse_uncertain(scene: Scene, covariances: Sequence[torch.Tensor], peaks: Sequence[Peak]) -> None:
+    """Refuse where stripes are there, but not known well enough to put the bands in place."""
+    size = torch.tensor(scene.shape, dtype=torch.float64)
+    for angle, covariance in enumerate(covariances):
+        in_cells = covariance * torch.outer(size, size)
+        sigma = math.sqrt(max(float(torch.linalg.eigvalsh(in_cells)[-1]), 0.0))
+        if not sigma <= WAVE_SIGMA_LIMIT:
+            raise NoPattern(
+                f"the stripes of angle {angle + 1} of {len(peaks)} are there (score {peaks[angle].score:.1f}, "
+                f"{peaks[angle].limit:.1f} needed), but their wave vector only to {sigma:.2f} cycles per field, "
+                f"{WAVE_SIGMA_LIMIT} needed; add up several stacks, or reconstruct with the stripes of a brighter one",
+                angle,
+                peaks[angle].score,
+                peaks[angle].limit,
+            )

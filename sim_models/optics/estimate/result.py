@@ -1,0 +1,82 @@
+"""What an estimation finds: stripes with uncertainties, or a reason why there are none."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sim_models.config import BadInput
+from sim_models.field import Illumination
+
+
+class NoPattern(BadInput):
+    """The frames do not show stripes that could be trusted.
+
+    `angle` counts from 0 and is None where no single angle is to blame; `score` and `limit` are those of
+    that angle, where a score was the reason.
+    """
+
+    def __init__(
+        self, message: str, angle: int | None = None, score: float | None = None, limit: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.angle, self.score, self.limit = angle, score, limit
+
+
+@dataclass(frozen=True)
+class AngleEstimate:
+    """The stripes of one angle. A name with `_sigma` is one standard deviation of the value before it."""
+
+    angle_rad: float
+    """direction of the wave vector, x towards y"""
+    angle_sigma_rad: float
+    spacing_um: float
+    """period of the first harmonic"""
+    spacing_sigma_um: float
+    phase_rad: tuple[float, ...]
+    """(P,) at the centre of pixel (0, 0)"""
+    phase_sigma_rad: tuple[float, ...]
+    """(P,) of the phases at the centre of the field, where the wave vector's error does not enter"""
+    modulation: tuple[float, ...]
+    """(H,) depth of each harmonic, with the noise that flattens it taken out"""
+    modulation_sigma: tuple[float, ...]
+    lead_rad: tuple[float, ...]
+    """(H,) by how much harmonic h is ahead of h times the phase; zero for the first"""
+    gain: tuple[float, ...]
+    """(P,) brightness of each frame relative to the mean of all"""
+    score: float
+    """likelihood ratio of stripes over none, in units of the noise around; exponential where there are none"""
+    limit: float
+    """score that noise alone exceeds with the probability FALSE_ALARMS"""
+    found: str
+    """how: 'alone', 'guided' by other angles, 'together' with them, or near a 'given' start"""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The stripes of all angles, and what else the frames told on the way."""
+
+    angles: tuple[AngleEstimate, ...]
+    equal_steps: bool
+    """whether phases are evenly spread; unevenness is only believed where the data insist"""
+    electrons_per_count: float
+    """photo-electrons per unit of the frames that were given"""
+    noise_variance: tuple[float, ...]
+    """(A,) of one pixel of one frame, photo-electrons squared"""
+    otf_width: float
+    """width of the true OTF relative to the stated one, from how the bands agree where they overlap"""
+    otf_width_sigma: float
+    warnings: tuple[str, ...]
+
+    @property
+    def illumination(self) -> Illumination:
+        """The stripes as the rest of the house takes them."""
+        return Illumination(
+            angle_rad=tuple(angle.angle_rad for angle in self.angles),
+            spacing_um=tuple(angle.spacing_um for angle in self.angles),
+            phase_rad=tuple(angle.phase_rad for angle in self.angles),
+            modulation=tuple(angle.modulation for angle in self.angles),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
