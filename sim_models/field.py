@@ -76,7 +76,7 @@ class Illumination(Settings):
     At a point r = (x, y) um from the centre of pixel (0, 0), x to the right and y down,
     angle a and phase p have the relative intensity
 
-        1 + sum_h modulation[a][h] * cos((h + 1) * (2 pi k_a . r + phase_rad[a][p]))
+        brightness[a][p] * (1 + sum_h modulation[a][h] * cos((h + 1) * (2 pi k_a . r + phase_rad[a][p]) + lead_rad[a][h]))
 
     with k_a = (cos(angle_rad[a]), sin(angle_rad[a])) / spacing_um[a].
     """
@@ -89,14 +89,23 @@ class Illumination(Settings):
     """(A, P)"""
     modulation: tuple[tuple[NonNegativeFloat, ...], ...]
     """(A, H) depth of each harmonic; H = 1 for two beams, 2 for three"""
+    lead_rad: tuple[tuple[float, ...], ...] | None = None
+    """(A, H) by how much each harmonic is ahead of its multiple of the phase, as out of focus; None: not at all"""
+    brightness: tuple[tuple[PositiveFloat, ...], ...] | None = None
+    """(A, P) of each frame, 1 on average; None: all alike"""
 
     @model_validator(mode="after")
     def _one_entry_per_angle(self) -> Self:
-        lengths = {len(self.angle_rad), len(self.spacing_um), len(self.phase_rad), len(self.modulation)}
-        if len(lengths) != 1:
-            raise ValueError("angle_rad, spacing_um, phase_rad and modulation must have one entry per angle")
-        if len({len(phases) for phases in self.phase_rad}) != 1:
-            raise ValueError("every angle must have the same number of phases")
+        tables = {
+            "phase_rad": self.phase_rad, "modulation": self.modulation,
+            "lead_rad": self.lead_rad, "brightness": self.brightness,
+        }  # fmt: skip
+        given = {name: table for name, table in tables.items() if table is not None}
+        if {len(self.angle_rad), len(self.spacing_um), *map(len, given.values())} != {len(self.angle_rad)}:
+            raise ValueError(f"angle_rad, spacing_um, {', '.join(given)} must have one entry per angle")
+        for names in (("phase_rad", "brightness"), ("modulation", "lead_rad")):
+            if len({len(row) for name in names for row in given.get(name, ())}) != 1:
+                raise ValueError(f"{' and '.join(names)} must have the same number of entries for every angle")
         return self
 
 

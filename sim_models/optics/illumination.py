@@ -25,7 +25,7 @@ def wave_vectors_per_um(illumination: Illumination) -> torch.Tensor:
 
 
 def patterns(illumination: Illumination, y_um: torch.Tensor, x_um: torch.Tensor) -> torch.Tensor:
-    """Relative intensity (A, P, Y, X) of the stripes at points y (Y,) and x (X,); its mean is 1.
+    """Relative intensity (A, P, Y, X) of the stripes at points y (Y,) and x (X,); its mean is the brightness.
 
     The formula and its origin are those of `Illumination`: two beams give one harmonic, three beams
     two. For points on a pixel grid see `pixel_centres_um`.
@@ -35,9 +35,13 @@ def patterns(illumination: Illumination, y_um: torch.Tensor, x_um: torch.Tensor)
     k_y, k_x = wave_vectors_per_um(illumination).to(y_um).T
     path = k_y[:, None, None] * y_um[:, None] + k_x[:, None, None] * x_um
     argument = 2 * math.pi * path[:, None] + phase
+    lead = torch.tensor(illumination.lead_rad or torch.zeros_like(modulation).tolist()).to(y_um)
     intensity = torch.ones_like(argument)
-    for order, depth in enumerate(modulation.T[:, :, None, None, None], start=1):
-        intensity += depth * torch.cos(order * argument)
+    harmonics = zip(modulation.T[:, :, None, None, None], lead.T[:, :, None, None, None], strict=True)
+    for order, (depth, ahead) in enumerate(harmonics, start=1):
+        intensity += depth * torch.cos(order * argument + ahead)
+    if illumination.brightness is not None:
+        intensity *= torch.tensor(illumination.brightness).to(y_um)[:, :, None, None]
     return intensity
 
 

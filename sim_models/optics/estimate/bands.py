@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sim_models.optics.estimate.scene import Scene
+from sim_models.optics.estimate.scene import Guess, Scene, guess_object
 from sim_models.optics.separation import as_complex, equal_phases, separated, unmixing
 
 UNEQUAL = 0.03
@@ -33,8 +33,7 @@ class Bands:
     """(A, H + 1) noise of a pixel of D_0 ... D_H"""
     widefield: torch.Tensor
     """(Y, X) mean of D_0 over the angles"""
-    guess: torch.Tensor
-    """(Y, X)"""
+    guess: Guess
 
     def of(self, angle: int) -> torch.Tensor:
         """(H, Y, X) complex D_1 ... D_H."""
@@ -60,6 +59,6 @@ def take_apart(scene: Scene, steps: Steps, harmonics: int) -> Bands:
     squares = weights.square().sum(dim=2) * scene.variance[:, None].to(weights)
     variance = torch.cat([squares[:, :1], squares[:, 1::2] + squares[:, 2::2]], dim=1)
     widefield = bands[:, 0].mean(dim=0)
-    return Bands(bands, variance, widefield, scene.guess(widefield))
+    return Bands(bands, variance, widefield, guess_object(scene, widefield))
 
 

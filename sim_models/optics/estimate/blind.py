@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from scipy.stats import chi2
@@ -10,11 +11,11 @@ from sim_models.config import BadInput
 from sim_models.field import Microscope
 from sim_models.optics.estimate import overlap, refine, search
 from sim_models.optics.estimate.bands import Bands, Steps, even_steps, take_apart
-from sim_models.optics.estimate.refine import FrameFit
+from sim_models.optics.estimate.refine import FrameFit, Images, Summit
 from sim_models.optics.estimate.refuse import apart, refuse_disorder, refuse_missing, refuse_uncertain
 from sim_models.optics.estimate.result import AngleEstimate, Estimate
 from sim_models.optics.estimate.scene import Scene, set_scene
-from sim_models.optics.estimate.search import LikelihoodMap, Peak
+from sim_models.optics.estimate.search import Atlas, LikelihoodMap, Peak
 from sim_models.optics.illumination import deepest_shadow
 from sim_models.optics.otf import Otf
 from sim_models.optics.separation import num_bands
@@ -31,7 +32,7 @@ PHASE_FLOOR_RAD, GAIN_FLOOR = 0.01, 0.005
 INSIST = 1e-4
 """probability of deviations by chance below which they are believed"""
 
-WIDTH_TOLERANCE = 0.15
+WIDTH_TOLERANCE = 0.2
 """of the OTF: real objectives are somewhat narrower than ideal ones"""
 
 
@@ -58,24 +59,28 @@ def estimate(
     _check(frames, harmonics, start)
     with torch.no_grad():
         scene, unit = set_scene(frames.float(), microscope, otf or Otf.ideal(microscope))
+        hints = None if start is None else [_wave(*each, scene.pixel_um) for each in start]
         steps = even_steps(scene)
         bands = take_apart(scene, steps, harmonics)
-        maps = _maps(scene, bands)
-        peaks = _find(scene, maps, None if start is None else [_wave(*each, scene.pixel_um) for each in start])
+        peaks, maps = _find(scene, bands, harmonics, hints)
         refuse_missing(scene, peaks, harmonics)
-        waves, curvatures = _sharpen(scene, maps, [peak.wave for peak in peaks])
+        atlas = Atlas(scene, harmonics, finer=1)
         for trial in range(ROUNDS + 1):
-            fits = _fit(scene, bands, waves, harmonics)
-            refuse_disorder(scene, fits, waves, peaks)
+            summits = [
+                refine.sharpen(each, bands.guess, peak.wave) for each, peak in zip(maps, peaks, strict=True)
+            ]
+            peaks = [replace(peak, wave=top.wave, score=top.score) for peak, top in zip(peaks, summits, strict=True)]
+            images = refine.image(scene, bands.guess, [peak.wave for peak in peaks], harmonics)
+            fits = refine.fit_frames(scene, images)
+            refuse_disorder(scene, steps, fits, peaks)
             better = _better_steps(steps, fits)
             if better is steps or trial == ROUNDS:
                 break
             steps, bands = better, take_apart(scene, better, harmonics)
-            maps = _maps(scene, bands)
-            waves, curvatures = _sharpen(scene, maps, waves)
-        covariances = _covariances(scene, bands, maps, waves, curvatures)
+            maps = _maps(atlas, bands)
+        covariances = _covariances(atlas, bands, images, maps, summits)
         refuse_uncertain(scene, covariances, peaks)
-        return _summary(scene, bands, steps, fits, waves, covariances, peaks, unit)
+        return _summary(scene, bands, steps, fits, covariances, peaks, unit)
 
 
 def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, float]] | None) -> None:
@@ -89,7 +94,7 @@ def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, fl
         )
     if min(shape) < SMALLEST_PX:
         raise BadInput(f"frames of {shape[0]} x {shape[1]} pixels are too small; {SMALLEST_PX} a side is the least")
-    if not bool(torch.isfinite(frames).all()):
+    if not math.isfinite(float(frames.sum())):
         raise BadInput("frames have NaN or infinite pixels; export the stack again")
     if start is not None and len(start) != angles:
         raise BadInput(f"{len(start)} start values for {angles} angles; give one (angle, spacing) for each")
@@ -101,28 +106,39 @@ def _wave(angle_rad: float, spacing_um: float, pixel_um: float) -> torch.Tensor:
     return torch.tensor([length * math.sin(angle_rad), length * math.cos(angle_rad)], dtype=torch.float64)
 
 
-def _maps(scene: Scene, bands: Bands) -> list[LikelihoodMap]:
-    return [search.likelihood_map(scene, bands.of(angle), bands.guess) for angle in range(len(bands.all))]
+def _maps(atlas: Atlas, bands: Bands) -> list[LikelihoodMap]:
+    return [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(len(bands.all))]
 
 
-def _find(scene: Scene, maps: Sequence[LikelihoodMap], hints: Sequence[torch.Tensor] | None) -> list[Peak]:
-    """A peak for each angle: near its hint, or alone, or guided by those found alone, or all together."""
+def _find(
+    scene: Scene, bands: Bands, harmonics: int, hints: Sequence[torch.Tensor] | None
+) -> tuple[list[Peak], list[LikelihoodMap]]:
+    """A peak for each angle: near its hint, or alone, or guided by those found alone, or all together; and the maps."""
+    atlas = Atlas(scene, harmonics, finer=1)
+    maps = _maps(atlas, bands)
+    if hints is None:
+        peaks = [search.strongest(atlas, each) for each in maps]
+        if all(peak.score >= peak.limit for peak in peaks):
+            return peaks, maps
+    atlas = Atlas(scene, harmonics, finer=2)
+    maps = _maps(atlas, bands)
     tolerance = search.GUIDED_TOLERANCE * scene.cutoff
     if hints is not None:
-        return [search.near(scene, each, [hint], tolerance, "given") for each, hint in zip(maps, hints, strict=True)]
-    peaks = [search.strongest(scene, each) for each in maps]
+        peaks = [search.near(atlas, each, [hint], tolerance, "given") for each, hint in zip(maps, hints, strict=True)]
+        return peaks, maps
+    peaks = [search.strongest(atlas, each) for each in maps]
     found = [peak for peak in peaks if peak.score >= peak.limit]
     if found and len(found) < len(peaks):
         expected = _missing_directions([peak.wave for peak in found], len(peaks))
         peaks = [
-            peak if peak.score >= peak.limit else search.near(scene, each, expected, tolerance, "guided")
+            peak if peak.score >= peak.limit else search.near(atlas, each, expected, tolerance, "guided")
             for peak, each in zip(peaks, maps, strict=True)
         ]
     if len(peaks) > 1 and any(peak.score < peak.limit for peak in peaks):
-        jointly = search.together(scene, maps)
+        jointly = search.together(atlas, maps)
         if all(peak.score >= peak.limit for peak in jointly):
-            return jointly
-    return peaks
+            peaks = jointly
+    return peaks, maps
 
 
 def _missing_directions(found: Sequence[torch.Tensor], angles: int) -> list[torch.Tensor]:
@@ -132,20 +148,6 @@ def _missing_directions(found: Sequence[torch.Tensor], angles: int) -> list[torc
         search.rotated(wave / wave.norm() * length, math.pi * turn / angles) for wave in found for turn in range(1, angles)
     ]
     return [wave for wave in spread if all(apart(wave, other) > 0.25 * float(length) for other in found)]
-
-
-def _sharpen(
-    scene: Scene, maps: Sequence[LikelihoodMap], waves: Sequence[torch.Tensor]
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    sharp = [refine.sharpen(scene, each, wave) for each, wave in zip(maps, waves, strict=True)]
-    return [wave for wave, _ in sharp], [curvature for _, curvature in sharp]
-
-
-def _fit(scene: Scene, bands: Bands, waves: Sequence[torch.Tensor], harmonics: int) -> list[FrameFit]:
-    """All frames of the acquisition fitted with the stripes of each angle."""
-    frames = scene.frames.flatten(0, 1)
-    shape = scene.frames.shape[:2]
-    return [refine.fit_frames(scene, frames, bands.guess, wave, harmonics).unflattened(shape) for wave in waves]
 
 
 def _better_steps(steps: Steps, fits: Sequence[FrameFit]) -> Steps:
@@ -187,18 +189,17 @@ def _insists(deviation: torch.Tensor, sigma: torch.Tensor, floor: float) -> bool
 
 
 def _covariances(
-    scene: Scene,
-    bands: Bands,
-    maps: Sequence[LikelihoodMap],
-    waves: Sequence[torch.Tensor],
-    curvatures: Sequence[torch.Tensor],
+    atlas: Atlas, bands: Bands, images: Images, maps: Sequence[LikelihoodMap], summits: Sequence[Summit]
 ) -> list[torch.Tensor]:
     """(2, 2) covariance of each wave vector: the inverse curvature of the log likelihood (Fisher information)."""
     covariances = []
-    for angle, (likelihood, wave, curvature) in enumerate(zip(maps, waves, curvatures, strict=True)):
-        around = float(likelihood.noise[-1].at((likelihood.harmonics * wave).norm()))
-        alone = search.noise_left(scene, likelihood, bands.of(angle), bands.guess, wave)
-        covariances.append(torch.linalg.inv(curvature) * (alone / around))
+    for angle, (likelihood, top) in enumerate(zip(maps, summits, strict=True)):
+        finest = images.striped[angle, -1]
+        around = float(likelihood.noise[-1].at((atlas.harmonics * top.wave).norm()))
+        alone = search.noise_left(atlas, bands.of(angle)[-1], bands.guess, finest, top.wave)
+        summit = bool((torch.linalg.eigvalsh(top.curvature) > 0).all())
+        inverse = torch.linalg.inv(top.curvature) if summit else torch.full((2, 2), math.inf, dtype=torch.float64)
+        covariances.append(inverse * (alone / around))
     return covariances
 
 
@@ -207,16 +208,15 @@ def _summary(
     bands: Bands,
     steps: Steps,
     fits: Sequence[FrameFit],
-    waves: Sequence[torch.Tensor],
     covariances: Sequence[torch.Tensor],
     peaks: Sequence[Peak],
     unit: float,
 ) -> Estimate:
-    overlaps = [_overlaps(scene, bands, steps, fits[angle], angle, wave) for angle, wave in enumerate(waves)]
+    overlaps = [_overlaps(scene, bands, steps, fits[angle], angle, peak.wave) for angle, peak in enumerate(peaks)]
     width, width_sigma = overlap.otf_width(scene, [each for angle in overlaps for each in angle])
     angles = tuple(
-        _angle(scene, steps, fits[angle], overlaps[angle], angle, wave, covariances[angle], peaks[angle])
-        for angle, wave in enumerate(waves)
+        _angle(scene, steps, fits[angle], overlaps[angle], angle, covariances[angle], peak)
+        for angle, peak in enumerate(peaks)
     )
     return Estimate(
         angles=angles,
@@ -260,10 +260,10 @@ def _angle(
     fit: FrameFit,
     overlaps: Sequence[overlap.Overlap],
     angle: int,
-    wave: torch.Tensor,
     covariance: torch.Tensor,
     peak: Peak,
 ) -> AngleEstimate:
+    wave = peak.wave
     depths = [overlap.depth(each, otf, otf) for each in overlaps for otf in (overlap.middle_of_bins(scene),)]
     length = float(wave.norm())
     along = wave / wave.norm()

@@ -10,9 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sim_models.optics.estimate.scene import Scene
+from sim_models.optics.noise import power
+
+Table = NDArray[np.float64]
 
 BINS = 14
 """of |k| and of |k - h q| each, between zero and the cutoff"""
@@ -32,13 +37,13 @@ class Overlap:
     `band` and `widefield` are the two sides of c's equation: without noise, band = c * widefield in every bin.
     """
 
-    band: torch.Tensor
+    band: Table
     """otf(k - h q) Re(band(k) conj(wide-field(k - h q)) / exp(i phase))"""
-    widefield: torch.Tensor
+    widefield: Table
     """otf(k) (|wide-field(k - h q)|^2 - its noise)"""
-    power: torch.Tensor
+    power: Table
     """|wide-field(k - h q)|^2 - its noise"""
-    counts: torch.Tensor
+    counts: Table
     """number of frequencies"""
     band_noise: float
     """noise power of the band at each frequency"""
@@ -56,27 +61,33 @@ def overlap(
 ) -> Overlap:
     """Sums for a band (Y, X) at the wave vector (2,) of its harmonic; variances are per pixel."""
     energy = float(scene.window.square().sum())
-    rows, columns = (torch.fft.fftfreq(size, device=band.device) for size in scene.shape)
-    near_radius = torch.hypot(rows[:, None] - float(wave[0]), columns - float(wave[1]))
-    near, far = scene.otf_at(rows[:, None] - float(wave[0]), columns - float(wave[1])), scene.otf
-    both = (near_radius < scene.cutoff) & (scene.radius < scene.cutoff) & (near > RELIABLE) & (far > RELIABLE)
-    both &= near_radius > HAZE_REACH * scene.cutoff
-    seen = torch.fft.fft2(band * scene.window)[both]
-    shifted = torch.fft.fft2(widefield * scene.window * scene.carrier(wave))[both]
-    bins = [(radius[both] / scene.cutoff * BINS).long() for radius in (near_radius, scene.radius)]
-    place = bins[0] * BINS + bins[1]
+    rows, columns = (
+        torch.fft.fftfreq(size, device=band.device) - float(part) for size, part in zip(scene.shape, wave, strict=True)
+    )
+    near = rows.square()[:, None] + columns.square()
+    both = (near < scene.cutoff**2) & (near > (HAZE_REACH * scene.cutoff) ** 2) & (scene.otf > RELIABLE)
+    place = both.flatten().nonzero()[:, 0]
+    row, column = place // scene.shape[1], place % scene.shape[1]
+    near_otf, far_otf = scene.otf_at(rows[row], columns[column]), scene.otf.flatten()[place]
+    seen = torch.fft.fft2(band * scene.window).flatten()[place]
+    shifted = torch.fft.fft2(widefield * scene.window * scene.carrier(wave)).flatten()[place]
+    radii = near.flatten()[place].sqrt(), scene.radius.flatten()[place]
+    bins = [(radius / scene.cutoff * BINS).long().clamp(max=BINS - 1) for radius in radii]
+    used = near_otf > RELIABLE
+    index = (bins[0] * BINS + bins[1])[used]
 
-    def sums(values: torch.Tensor) -> torch.Tensor:
-        return torch.bincount(place, values.double(), minlength=BINS**2).reshape(BINS, BINS)
+    def sums(values: torch.Tensor) -> Table:
+        table = torch.bincount(index, values[used].double(), minlength=BINS**2)
+        return table.reshape(BINS, BINS).cpu().numpy()
 
     noise = widefield_variance * energy
     turned = complex(math.cos(phase_rad), -math.sin(phase_rad)) * seen
-    power = shifted.abs().square() - noise
+    light = power(shifted) - noise
     return Overlap(
-        sums(near[both] * (turned * shifted.conj()).real),
-        sums(far[both] * power),
-        sums(power),
-        sums(torch.ones_like(power)),
+        sums(near_otf * (turned * shifted.conj()).real),
+        sums(far_otf * light),
+        sums(light),
+        sums(torch.ones_like(light)),
         band_variance * energy,
         noise,
     )
@@ -89,48 +100,46 @@ class Depth:
     amplitude: float
     """half the modulation"""
     sigma: float
-    misfit: torch.Tensor
-    """(BINS, BINS) squared residuals over their variance; NaN where a bin was not used"""
+    misfit: Table
+    """(K,) squared residuals over their variance, of the bins that were used"""
 
 
-def depth(sums: Overlap, stated: torch.Tensor, true: torch.Tensor) -> Depth:
+def depth(sums: Overlap, stated: Table, true: Table) -> Depth:
     """The amplitude c that explains the band by the wide-field.
 
     Weights do not depend on the noise of what they weigh, so c has no bias. `stated` and `true` (BINS,) are OTF values
     at the middle of the bins: those the sums were made with, and those to be tried.
     """
-    ratio = torch.where(true > RELIABLE, true / stated.clamp(min=RELIABLE), 0.0).double()
+    ratio = np.where(true > RELIABLE, true / np.maximum(stated, RELIABLE), 0.0)
     near, far = (stated * ratio)[:, None], (stated * ratio)[None]
-    band, widefield = sums.band * ratio[:, None], sums.widefield * ratio[None]
+    band, widefield = sums.band * ratio[:, None], sums.widefield * ratio
     used = (near > 0) & (far > 0) & (sums.counts > 0)
-    counts = torch.where(used, sums.counts, 0.0)
-    mean_power = torch.where(used, sums.power, 0.0).sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)
-    expected = mean_power.clamp(min=0) * counts
+    counts = np.where(used, sums.counts, 0.0)
+    light = np.where(used, sums.power, 0.0).sum(axis=1, keepdims=True)
+    expected = np.maximum(light / np.maximum(counts.sum(axis=1, keepdims=True), 1), 0) * counts
     amplitude, sigma = 0.3, math.inf
     for _ in range(3):
-        variance = 0.5 * (near.square() * sums.band_noise + (amplitude * far).square() * sums.widefield_noise)
-        variance = (variance * (expected + sums.widefield_noise * counts)).clamp(min=1e-300)
-        weight = torch.where(used, far * expected / variance, 0.0)
+        variance = 0.5 * (near**2 * sums.band_noise + (amplitude * far) ** 2 * sums.widefield_noise)
+        variance = np.maximum(variance * (expected + sums.widefield_noise * counts), 1e-300)
+        weight = np.where(used, far * expected / variance, 0.0)
         gain = float((weight * widefield).sum())
         if gain <= 0:
-            return Depth(0.0, math.inf, torch.full_like(band, math.nan))
+            return Depth(0.0, math.inf, np.zeros(0))
         amplitude = float((weight * band).sum()) / gain
-        sigma = math.sqrt(float((weight.square() * variance).sum())) / gain
-    misfit = (band - amplitude * widefield).square() / variance
-    return Depth(amplitude, sigma, torch.where(used, misfit, math.nan))
+        sigma = math.sqrt(float((weight**2 * variance).sum())) / gain
+    return Depth(amplitude, sigma, ((band - amplitude * widefield) ** 2 / variance)[used])
 
 
-WIDTHS = torch.linspace(0.6, 1.5, 37, dtype=torch.float64)
+WIDTHS = np.linspace(0.6, 1.5, 19)
 """of the true OTF relative to the stated one"""
 
 FEWEST_BINS = 30
 
 
-def middle_of_bins(scene: Scene, width: float = 1.0) -> torch.Tensor:
+def middle_of_bins(scene: Scene, width: float = 1.0) -> Table:
     """(BINS,) the OTF at the middle of the bins, were it `width` times as wide."""
-    middle = (torch.arange(BINS) + 0.5) / BINS * scene.cutoff / width
-    diagonal = middle / math.sqrt(2)
-    return scene.otf_at(diagonal, diagonal)
+    middle = (torch.arange(BINS) + 0.5) / BINS * scene.cutoff / width / math.sqrt(2)
+    return scene.otf_at(middle, middle).double().numpy()
 
 
 def otf_width(scene: Scene, overlaps: Sequence[Overlap]) -> tuple[float, float]:
@@ -139,16 +148,18 @@ def otf_width(scene: Scene, overlaps: Sequence[Overlap]) -> tuple[float, float]:
     Bands agree in their overlap only for the true ratio of OTF values, whatever the object.
     """
     stated = middle_of_bins(scene)
-    misfits = []
-    for width in WIDTHS.tolist():
-        all_bins = torch.cat([depth(each, stated, middle_of_bins(scene, width)).misfit.flatten() for each in overlaps])
-        used = all_bins[~all_bins.isnan()]
-        misfits.append(float(used.mean()) if len(used) >= FEWEST_BINS else math.inf)
-    best = min(range(len(misfits)), key=misfits.__getitem__)
-    if not 0 < best < len(misfits) - 1 or not all(map(math.isfinite, misfits[best - 1 : best + 2])):
-        return (1.0 if math.isinf(misfits[best]) else float(WIDTHS[best])), math.inf
-    left, middle, right = misfits[best - 1 : best + 2]
-    bend = left - 2 * middle + right
-    step = float(WIDTHS[1] - WIDTHS[0])
-    counted = len(overlaps) * int(torch.isfinite(overlaps[0].power).sum())
-    return float(WIDTHS[best]) + step * (left - right) / (2 * bend), step * math.sqrt(2 * middle / bend / counted)
+    misfits, counts = [], []
+    for width in WIDTHS:
+        true = middle_of_bins(scene, float(width))
+        bins = np.concatenate([depth(each, stated, true).misfit for each in overlaps])
+        counts.append(len(bins))
+        misfits.append(float(bins.mean()) if len(bins) >= FEWEST_BINS else math.inf)
+    best = int(np.argmin(misfits))
+    around = misfits[max(best - 1, 0) : best + 2]
+    if math.isinf(misfits[best]):
+        return 1.0, math.inf
+    if len(around) < 3 or not np.isfinite(around).all():
+        return float(WIDTHS[best]), math.inf
+    left, middle, right = around
+    bend, step = left - 2 * middle + right, float(WIDTHS[1] - WIDTHS[0])
+    return float(WIDTHS[best]) + step * (left - right) / (2 * bend), step * math.sqrt(2 * middle / bend / counts[best])

@@ -6,20 +6,29 @@ the guess of the object through the objective, and of the same in stripes, once 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from sim_models.optics.estimate.scene import Scene, centred
+from sim_models.optics.estimate.scene import Guess, Scene, centred
 from sim_models.optics.estimate.search import LikelihoodMap
+from sim_models.optics.fourier import filtered
+from sim_models.optics.noise import power
 
-STEPS = 5
-"""of Newton's method, from a start within half a cycle per field; each doubles the digits"""
+STEPS = 6
+"""of Newton's method at most"""
+
+CLOSE = 3e-3
+"""cycles per field: a step shorter than this is the last, for the next would be its square"""
+
+FIRST_LOOK = torch.linspace(-0.5, 0.5, 5, dtype=torch.float64)
+"""cycles per field around the start: Newton's method begins at the best of these places along y and x"""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """A Fourier transform at one frequency with its first and second derivatives there."""
+    """A Fourier transform at one frequency, with its first and second derivatives there."""
 
     value: torch.Tensor
     gradient: torch.Tensor
@@ -28,10 +37,10 @@ class Moments:
     """(2, 2)"""
 
 
-def moments(image: torch.Tensor, wave: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> Moments:
-    """sum of image(r) exp(-2 pi i q . r) over pixels at `rows` (Y,) and `columns` (X,), with derivatives in q."""
+def moments(image: torch.Tensor, wave: torch.Tensor) -> Moments:
+    """sum of image(r) exp(-2 pi i q . r) over an image (Y, X), r from its centre, with derivatives in q = wave."""
     factors = []
-    for frequency, axis in zip(wave, (rows, columns), strict=True):
+    for frequency, axis in zip(wave, centred((image.shape[0], image.shape[1]), wave.device), strict=True):
         phasor = torch.exp(-2j * math.pi * frequency * axis)
         slope = -2j * math.pi * axis
         factors.append(torch.stack([phasor, slope * phasor, slope.square() * phasor]).to(torch.complex64))
@@ -43,77 +52,145 @@ def moments(image: torch.Tensor, wave: torch.Tensor, rows: torch.Tensor, columns
     )
 
 
-def sharpen(scene: Scene, likelihood: LikelihoodMap, wave: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The maximum of T near `wave` (2,) of the first harmonic, and minus its curvature (2, 2) there."""
-    hessian = torch.eye(2, dtype=torch.float64)
+@dataclass(frozen=True)
+class Summit:
+    """The maximum of T."""
+
+    wave: torch.Tensor
+    """(2,) of the first harmonic, along y and x, cycles per pixel"""
+    score: float
+    curvature: torch.Tensor
+    """(2, 2) minus the second derivatives of T in the wave vector"""
+
+
+def sharpen(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) -> Summit:
+    """The maximum of T near `wave` (2,) of the first harmonic."""
+    size = min(guess.energy.shape)
+    wave = _best_around(likelihood, wave)
     for _ in range(STEPS):
-        gradient, hessian = _slopes(scene, likelihood, wave)
+        _, gradient, hessian = _slopes(likelihood, guess, wave)
         values, axes = torch.linalg.eigh(-hessian)
         # Along an axis where T is not yet concave, go uphill as if it were.
         step = axes @ ((axes.T @ gradient) / values.abs().clamp(min=1e-12))
-        longest = 0.5 / min(scene.shape)
-        wave = wave + step * (longest / step.norm()).clamp(max=1.0)
-    return wave, -hessian
+        wave = wave + step * (0.25 / size / step.norm().clamp(min=1e-30)).clamp(max=1.0)
+        if float(step.norm()) * size < CLOSE:
+            break
+    score, _, hessian = _slopes(likelihood, guess, wave)
+    return Summit(wave, score, -hessian)
 
 
-def _slopes(scene: Scene, likelihood: LikelihoodMap, wave: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradient (2,) and Hessian (2, 2) of T in the wave vector of the first harmonic."""
-    rows, columns = centred(scene.shape, wave.device)
-    lags = [torch.fft.fftfreq(size, 1 / size, dtype=torch.float64, device=wave.device) for size in scene.shape]
-    gradient, hessian = torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
-    weights = likelihood.weights.to(torch.complex64)
+def _best_around(likelihood: LikelihoodMap, wave: torch.Tensor) -> torch.Tensor:
+    """The place with the highest T among `FIRST_LOOK` around a wave vector, in steps of its finest harmonic."""
+    harmonics, shape = likelihood.harmonics, likelihood.products.shape[1:]
+    rows, columns = (
+        part + FIRST_LOOK.to(wave.device) / size / harmonics for part, size in zip(wave, shape, strict=True)
+    )
+    total = torch.zeros(len(rows), len(columns), device=wave.device)
     for order, (product, noise) in enumerate(zip(likelihood.products, likelihood.noise, strict=True), start=1):
-        inner = moments(product, order * wave, rows, columns)
-        norm = moments(weights, order * wave, *lags)
-        level = noise.at((order * wave).norm()).double()
-        power = inner.value.abs().square()
-        slope = 2 * (inner.value.conj() * inner.gradient).real
-        bend = 2 * (torch.outer(inner.gradient.conj(), inner.gradient) + inner.value.conj() * inner.hessian).real
-        total, fall, curl = norm.value.real, norm.gradient.real, norm.hessian.real
-        # Derivatives of the quotient power / total.
-        ratio = power / total
+        level = float(noise.at((order * wave).norm()))
+        total += power(_phasors(order * rows, shape[0]) @ product @ _phasors(order * columns, shape[1]).T) / level
+    row, column = divmod(int(total.argmax()), len(columns))
+    return torch.stack([rows[row], columns[column]])
+
+
+def _phasors(frequencies: torch.Tensor, size: int) -> torch.Tensor:
+    """(K, size) exp(-2 pi i f r) for frequencies (K,), r from the centre of an axis."""
+    axis = centred((size, size), frequencies.device)[0]
+    return torch.exp(-2j * math.pi * frequencies[:, None] * axis).to(torch.complex64)
+
+
+def _slopes(
+    likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor
+) -> tuple[float, torch.Tensor, torch.Tensor]:
+    """T, its gradient (2,) and Hessian (2, 2) in the wave vector of the first harmonic."""
+    score, gradient, hessian = 0.0, torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
+    for order, (product, noise) in enumerate(zip(likelihood.products, likelihood.noise, strict=True), start=1):
+        inner = moments(product, order * wave)
+        total, fall = _energy(guess.energy, order * wave)
+        level = float(noise.at((order * wave).norm()))
+        conjugate = inner.value.conj()
+        ratio = (conjugate * inner.value).real / total
+        slope = 2 * (conjugate * inner.gradient).real
+        bend = 2 * (torch.outer(inner.gradient.conj(), inner.gradient) + conjugate * inner.hessian).real
+        # Derivatives of the quotient; the energy is so smooth that its own curvature does not count.
         first = (slope - ratio * fall) / total
-        second = (bend - torch.outer(first, fall) - torch.outer(fall, first) - ratio * curl) / total
-        gradient += order * first / level
-        hessian += order**2 * second / level
-    return gradient, hessian
+        second = (bend - torch.outer(first, fall) - torch.outer(fall, first)) / total
+        score += float(ratio) / level
+        gradient += order * first.cpu() / level
+        hessian += order**2 * second.cpu() / level
+    return score, gradient, hessian
+
+
+def _energy(energy: torch.Tensor, wave: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Value and gradient (2,) of <s_q, s_q> between grid points, from the nearest point and its neighbours."""
+    sizes = torch.tensor(energy.shape, dtype=torch.float64, device=wave.device)
+    place = wave * sizes
+    nearest = place.round()
+    row, column = (int(index) % size for index, size in zip(nearest, energy.shape, strict=True))
+    down, right = (row + 1) % energy.shape[0], (column + 1) % energy.shape[1]
+    slopes = torch.stack(
+        [energy[down, column] - energy[row - 1, column], energy[row, right] - energy[row, column - 1]]
+    ).double()
+    slopes = slopes / 2 * sizes
+    return energy[row, column].double() + (slopes * (place - nearest) / sizes).sum(), slopes
+
+
+@dataclass(frozen=True)
+class Images:
+    """The guess of the object through the objective, plain and in stripes."""
+
+    plain: torch.Tensor
+    """(Y, X)"""
+    striped: torch.Tensor
+    """(A, H, Y, X) complex, s_q for the harmonics of every angle"""
+
+
+def image(scene: Scene, guess: Guess, waves: Sequence[torch.Tensor], harmonics: int) -> Images:
+    """Image the guess in stripes of wave vectors (2,), one for each angle."""
+    plain = filtered(guess.object, scene.otf)
+    striped = [scene.blurred(guess.object * scene.carrier(h * wave)) for wave in waves for h in range(1, harmonics + 1)]
+    return Images(plain, torch.stack(striped).unflatten(0, (len(waves), harmonics)))
 
 
 @dataclass(frozen=True)
 class FrameFit:
-    """How much of each frame is the plain object, and how much is stripes of one wave vector; any frames F."""
+    """How much of each frame (A, P) is the plain object, and how much is stripes of one wave vector."""
 
     gain: torch.Tensor
-    """(F,)"""
+    """(A, P)"""
     gain_sigma: torch.Tensor
-    """(F,)"""
+    """(A, P)"""
     amplitude: torch.Tensor
-    """(H, F) complex, m_h exp(i (h phase + lead)) with the phase at the centre of the field"""
+    """(H, A, P) complex, m_h exp(i (h phase + lead)) with the phase at the centre of the field"""
     amplitude_sigma: torch.Tensor
-    """(H, F) standard deviation of the real and of the imaginary part"""
-
-    def unflattened(self, shape: tuple[int, int]) -> "FrameFit":
-        """The same with frames told apart as (A, P)."""
-        values = (self.gain, self.gain_sigma, self.amplitude, self.amplitude_sigma)
-        return FrameFit(*(value.unflatten(-1, shape) for value in values))
+    """(H, A, P) standard deviation of the real and of the imaginary part"""
 
 
-def fit_frames(scene: Scene, frames: torch.Tensor, guess: torch.Tensor, wave: torch.Tensor, harmonics: int) -> FrameFit:
-    """Fit frames (F, Y, X) with the object and its stripes of wave vector `wave` (2,), whatever their phases."""
-    plain = scene.blurred(guess.to(torch.complex64)).real
-    parts = [plain]
-    for order in range(1, harmonics + 1):
-        striped = scene.blurred(guess * scene.carrier(order * wave))
-        parts += [striped.real, -striped.imag]
-    regressors = torch.stack(parts).flatten(1)
+def fit_frames(scene: Scene, images: Images) -> list[FrameFit]:
+    """Fit all frames with the stripes of each angle in turn, whatever their phases."""
+    angles, harmonics = images.striped.shape[:2]
+    parts = torch.stack([images.striped.real, -images.striped.imag], dim=2).flatten(0, 2)
+    regressors = torch.cat([images.plain[None], parts]).flatten(1)
     weighted = regressors * scene.window.flatten()
     # Noise of each pixel: shot noise of the light there, and read noise.
-    noise = plain.flatten().clamp(min=0) + scene.read_variance
-    inverse = torch.linalg.inv((weighted @ regressors.T).double())
-    covariance = inverse @ ((weighted * noise) @ weighted.T).double() @ inverse
-    solution = inverse @ (weighted @ frames.flatten(1).T).double()
+    noise = regressors[0].clamp(min=0) + scene.read_variance
+    gram = (weighted @ regressors.T).double()
+    spread = ((weighted * noise) @ weighted.T).double()
+    seen = (weighted @ scene.frames.flatten(0, 1).flatten(1).T).double()
+    fits = []
+    for angle in range(angles):
+        first = 1 + 2 * harmonics * angle
+        own = torch.tensor([0, *range(first, first + 2 * harmonics)], device=gram.device)
+        inverse = torch.linalg.inv(gram[own][:, own])
+        sigma = (inverse @ spread[own][:, own] @ inverse).diagonal()[:, None].sqrt()
+        fits.append(_solved(inverse @ seen[own], sigma, scene.frames.shape[:2]))
+    return fits
+
+
+def _solved(solution: torch.Tensor, sigma: torch.Tensor, shape: torch.Size) -> FrameFit:
+    """Gain and amplitudes out of the coefficients (1 + 2 H, F) of plain, cosine and sine for frames of gain 1."""
     gain = solution[0]
-    sigma = covariance.diagonal()[:, None].sqrt() * gain.clamp(min=1e-12).rsqrt()
+    root = gain.clamp(min=1e-12).sqrt()
     amplitude = torch.complex(solution[1::2], solution[2::2]) / gain
-    amplitude_sigma = torch.maximum(sigma[1::2], sigma[2::2])
-    return FrameFit(gain, sigma[0] * gain, amplitude, amplitude_sigma)
+    amplitude_sigma = torch.maximum(sigma[1::2], sigma[2::2]) / root
+    return FrameFit(*(each.unflatten(-1, shape) for each in (gain, sigma[0] * root, amplitude, amplitude_sigma)))

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import torch
+from scipy.stats import chi2
 
 from sim_models.optics.estimate import search
-from sim_models.optics.estimate.bands import even_steps, take_apart
+from sim_models.optics.estimate.bands import Steps, even_steps, take_apart
 from sim_models.optics.estimate.refine import FrameFit
 from sim_models.optics.estimate.result import NoPattern
 from sim_models.optics.estimate.scene import Scene
@@ -16,8 +17,11 @@ from sim_models.optics.estimate.search import Peak
 WAVE_SIGMA_LIMIT = 0.1
 """cycles per field: more, and stripes drift by over a tenth of a period from one border to the other"""
 
-OWN_SHARE = 0.6
-"""of the energy at a wave vector that must lie in the frames of its own angle"""
+SCATTER = 0.3
+"""of the mean amplitude: how much the frames of an angle may differ beyond noise (uneven phases, bleaching)"""
+
+DISORDER = 1e-6
+"""probability by chance of a scatter that is taken for frames out of order"""
 
 SAME_WAVE = 3.0
 """cycles per field within which two angles have the same stripes"""
@@ -34,7 +38,9 @@ def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
     message = f"no stripes found in {which}: {_told(peaks[worst])} at the best wave vector"
     swapped = _swapped(scene)
     if swapped is not None:
-        other = [search.strongest(swapped, likelihood) for likelihood in _maps(swapped, harmonics)]
+        atlas, bands = search.Atlas(swapped, harmonics, finer=2), take_apart(swapped, even_steps(swapped), harmonics)
+        maps = [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(angles)]
+        other = [search.strongest(atlas, likelihood) for likelihood in maps]
         if all(peak.score >= peak.limit for peak in other):
             scores = _list(f"{peak.score:.0f}" for peak in other)
             message += f"; read as phase-major the angles score {scores}, so the frames run phase by phase: change the order"
@@ -69,19 +75,15 @@ def _swapped(scene: Scene) -> Scene | None:
     )  # fmt: skip
 
 
-def _maps(scene: Scene, harmonics: int) -> list[search.LikelihoodMap]:
-    bands = take_apart(scene, even_steps(scene), harmonics)
-    return [search.likelihood_map(scene, bands.of(angle), bands.guess) for angle in range(len(scene.frames))]
-
-
-def refuse_disorder(scene: Scene, fits: Sequence[FrameFit], waves: Sequence[torch.Tensor], peaks: Sequence[Peak]) -> None:
-    """Refuse where the stripes of an angle are in frames of others, or two angles have the same stripes."""
+def refuse_disorder(
+    scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks: Sequence[Peak]
+) -> None:
+    """Refuse where the frames of an angle do not share its stripes, or two angles have the same stripes."""
     angles, phases = scene.frames.shape[:2]
     for angle, fit in enumerate(fits):
-        energy = (fit.amplitude.abs() * fit.gain).square() - 2 * (fit.amplitude_sigma * fit.gain).square()
-        energy = energy.sum(0).clamp(min=0)
-        if float(energy[angle].sum() / energy.sum().clamp(min=1e-300)) >= OWN_SHARE:
+        if _share_stripes(fit, angle, steps.phase_rad[angle]):
             continue
+        energy = (fit.amplitude.abs() * fit.gain).square().sum(0)
         strongest = sorted(energy.flatten().topk(phases).indices.tolist())
         phase_major = strongest == list(range(strongest[0], angles * phases, angles))
         told = "so the frames run phase by phase: read them as phase-major" if phase_major else "check the frame order"
@@ -94,8 +96,8 @@ def refuse_disorder(scene: Scene, fits: Sequence[FrameFit], waves: Sequence[torc
         )
     cells = min(scene.shape)
     for first, second in combinations(range(angles), 2):
-        if apart(waves[first], waves[second]) * cells < SAME_WAVE:
-            degrees = math.degrees(math.atan2(float(waves[first][0]), float(waves[first][1]))) % 180
+        if apart(peaks[first].wave, peaks[second].wave) * cells < SAME_WAVE:
+            degrees = math.degrees(math.atan2(float(peaks[first].wave[0]), float(peaks[first].wave[1]))) % 180
             raise NoPattern(
                 f"angles {first + 1} and {second + 1} of {angles} have the same stripes (direction {degrees:.0f} degrees); "
                 "check the number of angles and phases and the frame order",
@@ -103,6 +105,23 @@ def refuse_disorder(scene: Scene, fits: Sequence[FrameFit], waves: Sequence[torc
                 peaks[first].score,
                 peaks[first].limit,
             )
+
+
+def _share_stripes(fit: FrameFit, angle: int, phase_rad: torch.Tensor) -> bool:
+    """Whether the frames of an angle have the stripes of its wave vector in steps, all about equally strong.
+
+    Out of order, one of them has stripes and the others have none. The noise is that of other angles' frames, most
+    of which have no such stripes in any order.
+    """
+    order = int(fit.amplitude[:, angle].abs().sum(dim=1).argmax())
+    turned = fit.amplitude[order, angle] * torch.exp(-1j * (order + 1) * phase_rad)
+    noise = 2 * fit.amplitude_sigma[order, angle].square()
+    others = torch.cat([fit.amplitude[order, :angle].flatten(), fit.amplitude[order, angle + 1 :].flatten()])
+    if len(others):
+        noise = noise.clamp(min=float(others.abs().square().median()) / math.log(2))
+    scatter = (turned - turned.mean()).abs().square()
+    squares = 2 * scatter / (noise + (SCATTER * turned.mean().abs()).square())
+    return float(squares.sum()) < float(chi2.isf(DISORDER, 2 * (len(turned) - 1)))
 
 
 def apart(first: torch.Tensor, second: torch.Tensor) -> float:
@@ -114,8 +133,9 @@ def refuse_uncertain(scene: Scene, covariances: Sequence[torch.Tensor], peaks: S
     """Refuse where stripes are there, but not known well enough to put the bands in place."""
     size = torch.tensor(scene.shape, dtype=torch.float64)
     for angle, covariance in enumerate(covariances):
-        in_cells = covariance * torch.outer(size, size)
-        sigma = math.sqrt(max(float(torch.linalg.eigvalsh(in_cells)[-1]), 0.0))
+        sigma = math.inf
+        if bool(torch.isfinite(covariance).all()):
+            sigma = math.sqrt(max(float(torch.linalg.eigvalsh(covariance * torch.outer(size, size))[-1]), 0.0))
         if not sigma <= WAVE_SIGMA_LIMIT:
             raise NoPattern(
                 f"the stripes of angle {angle + 1} of {len(peaks)} are there (score {peaks[angle].score:.1f}, "

@@ -74,6 +74,8 @@ class Estimate:
             spacing_um=tuple(angle.spacing_um for angle in self.angles),
             phase_rad=tuple(angle.phase_rad for angle in self.angles),
             modulation=tuple(angle.modulation for angle in self.angles),
+            lead_rad=tuple(angle.lead_rad for angle in self.angles),
+            brightness=tuple(angle.gain for angle in self.angles),
         )
 
     def as_dict(self) -> dict[str, Any]:

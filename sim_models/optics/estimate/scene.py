@@ -1,7 +1,6 @@
-"""What every step of the estimation looks at: the frames, and a guess of the object in them."""
+"""What every step of the estimation looks at: the frames, their noise, and a guess of the object in them."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,23 +8,9 @@ import torch
 
 from sim_models.field import Microscope
 from sim_models.optics.fourier import frequencies_per_um
+from sim_models.optics.noise import fading, frame_variance, power
 from sim_models.optics.otf import Otf
 from sim_models.optics.richardson_lucy import richardson_lucy
-
-FADE = 0.08
-"""share of an edge over which the field fades out at its borders, where part of the light came from outside"""
-
-SMALLEST_FADE_PX = 8
-
-BEYOND = 1.05
-"""of the cutoff: where spectra hold nothing but noise"""
-
-ENOUGH_FREQUENCIES = 300
-"""beyond the cutoff, to measure noise there"""
-
-MEAN_LOG_OF_EXPONENTIAL = -0.5772156649015329
-"""of mean 1: minus Euler's constant. So exp(mean log) measures noise that a few peaks do not disturb"""
-
 
 @dataclass(frozen=True)
 class Scene:
@@ -57,26 +42,17 @@ class Scene:
     @cached_property
     def radius(self) -> torch.Tensor:
         """(Y, X) |frequency|."""
-        return _radius(self.shape, self.frames.device)
+        rows, columns = (torch.fft.fftfreq(size, device=self.frames.device) for size in self.shape)
+        return torch.hypot(rows[:, None], columns)
 
-    @cached_property
-    def finer_radius(self) -> torch.Tensor:
-        """The same on a grid of twice as many points."""
-        return _radius((2 * self.shape[0], 2 * self.shape[1]), self.frames.device)
-
-    def guess(self, widefield: torch.Tensor) -> torch.Tensor:
-        """The object (Y, X), from the wide-field (Y, X) that is the mean of all frames."""
-        num = self.frames.shape[0] * self.frames.shape[1]
-        return richardson_lucy(widefield * num, self.otf, self.read_variance * num) / num
+    def otf_at(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Values of the OTF at frequencies that broadcast against each other."""
+        return self.objective(rows / self.pixel_um, columns / self.pixel_um)
 
     def blurred(self, images: torch.Tensor) -> torch.Tensor:
         """Complex images (..., Y, X) through the objective."""
         passed: torch.Tensor = torch.fft.ifft2(torch.fft.fft2(images) * self.otf)
         return passed
-
-    def otf_at(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Values of the OTF at frequencies that broadcast against each other."""
-        return self.objective(rows / self.pixel_um, columns / self.pixel_um)
 
     def carrier(self, wave: torch.Tensor) -> torch.Tensor:
         """exp(2 pi i wave . r) on the grid (Y, X), r from the centre of the field; wave (2,) is (y, x)."""
@@ -87,10 +63,16 @@ class Scene:
         return rows[:, None] * columns
 
 
-def centred(shape: tuple[int, int], device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixel coordinates (Y,) and (X,) counted from the centre of the field."""
-    rows, columns = (torch.arange(size, dtype=torch.float64, device=device) - (size - 1) / 2 for size in shape)
-    return rows, columns
+@dataclass(frozen=True)
+class Guess:
+    """The object as the wide-field lets one guess it, and what it takes to look for it in stripes."""
+
+    object: torch.Tensor
+    """(Y, X), not negative"""
+    energy: torch.Tensor
+    """(Y, X), order of `torch.fft.fft2`: <s_q, s_q> of its image s_q in stripes of each wave vector q"""
+    curvature: float
+    """how fast noise decorrelates from one wave vector to another, see `search.expected_peaks`; pixels squared"""
 
 
 def set_scene(frames: torch.Tensor, microscope: Microscope, objective: Otf) -> tuple[Scene, float]:
@@ -101,58 +83,44 @@ def set_scene(frames: torch.Tensor, microscope: Microscope, objective: Otf) -> t
     """
     shape = frames.shape[-2], frames.shape[-1]
     window = fading(shape).to(frames.device)
-    beyond = _radius(shape, frames.device) > BEYOND * objective.cutoff_per_um * microscope.pixel_um
     camera = microscope.camera
-    mean = frames.mean(dim=(1, 2, 3)).double()
-    if int(beyond.sum()) >= ENOUGH_FREQUENCIES or camera is None:
-        if int(beyond.sum()) < ENOUGH_FREQUENCIES:
-            beyond = _outermost(shape, frames.device)
-        variance = noise_variance(frames, window, beyond)
-    else:
-        variance = mean.clamp(min=0) + camera.read_noise**2
+    variance = frame_variance(frames, window, objective.cutoff_per_um * microscope.pixel_um, camera)
     unit, read_variance = 1.0, camera.read_noise**2 if camera else 0.0
     if camera is None:
-        unit = float(mean.mean().clamp(min=1e-12) / variance.mean().clamp(min=1e-12))
+        unit = float(frames.mean().clamp(min=1e-12) / variance.mean().clamp(min=1e-12))
         frames, variance = frames * unit, variance * unit**2
-    otf = raw_otf(shape, objective, microscope.pixel_um).to(frames.device)
+    rows, columns = (axis.float().to(frames.device) for axis in frequencies_per_um(shape, microscope.pixel_um))
+    below = (rows.abs() < 0.4999 / microscope.pixel_um) & (columns.abs() < 0.4999 / microscope.pixel_um)
+    otf = objective(rows, columns) * below  # the Nyquist frequency has no sign
     return Scene(frames, objective, microscope.pixel_um, otf, window, variance, read_variance), unit
 
 
-def noise_variance(frames: torch.Tensor, window: torch.Tensor, beyond: torch.Tensor) -> torch.Tensor:
-    """(A,) variance of a pixel of frames (A, P, Y, X), from the frequencies `beyond` (Y, X) the cutoff.
+def guess_object(scene: Scene, widefield: torch.Tensor) -> Guess:
+    """Guess the object from the wide-field (Y, X), the mean of all frames."""
+    num = scene.frames.shape[0] * scene.frames.shape[1]
+    light = richardson_lucy(widefield * num, scene.otf, scene.read_variance * num) / num
+    # <s_q, s_q> = sum over k of otf(k)^2 |light(k - q)|^2: a correlation, so a product in real space.
+    spectrum = power(torch.fft.rfft2(light * scene.window.sqrt()))
+    half = scene.otf[:, : spectrum.shape[1]].square()
+    product = torch.fft.irfft2(spectrum, s=scene.shape) * torch.fft.irfft2(half, s=scene.shape)
+    energy = torch.fft.fft2(product).real
+    return Guess(light, energy.clamp(min=1e-6 * float(energy.max())), _curvature(scene, light))
 
-    Differences between the frames of an angle are looked at, in which everything that stands still is gone.
+
+def _curvature(scene: Scene, light: torch.Tensor) -> float:
+    """Square root of the determinant of the covariance of a random field's derivatives in q.
+
+    The field is a sum of exp(2 pi i q . r) over the places r of the light with random amplitudes.
     """
-    phases = frames.shape[1]
-    differences = frames - frames.mean(dim=1, keepdim=True)
-    power = torch.fft.fft2(differences * window).abs().square()[..., beyond].double()
-    level = (power.clamp(min=1e-300).log().mean(dim=-1) - MEAN_LOG_OF_EXPONENTIAL).exp().mean(dim=-1)
-    return level / window.square().sum() * phases / (phases - 1)
+    weight = (light * scene.window).square()
+    product = 1.0
+    for marginal, axis in zip((weight.sum(1), weight.sum(0)), centred(scene.shape, light.device), strict=True):
+        share = marginal.double() / marginal.double().sum().clamp(min=1e-300)
+        product *= max(float((share * axis.square()).sum() - (share * axis).sum().square()), 0.0)
+    return (2 * math.pi) ** 2 * math.sqrt(product)
 
 
-def fading(shape: tuple[int, int]) -> torch.Tensor:
-    """(Y, X): 1 inside, falling to 0 at the borders like a cosine."""
-    edges = []
-    for size in shape:
-        width = min(max(FADE * size, SMALLEST_FADE_PX), size / 2)
-        inwards = torch.minimum(torch.arange(size) + 0.5, size - 0.5 - torch.arange(size))
-        edges.append(0.5 - 0.5 * torch.cos(math.pi * (inwards / width).clamp(max=1)))
-    return edges[0][:, None] * edges[1]
-
-
-def raw_otf(shape: tuple[int, int], objective: Otf, pixel_um: float) -> torch.Tensor:
-    """(Y, X) values of an OTF on the raw grid, float32, zero at Nyquist, which has no sign."""
-    rows, columns = (axis.float() for axis in frequencies_per_um(shape, pixel_um))
-    below = (rows.abs() < 0.4999 / pixel_um) & (columns.abs() < 0.4999 / pixel_um)
-    return objective(rows, columns) * below
-
-
-def _radius(shape: tuple[int, int], device: torch.device) -> torch.Tensor:
-    rows, columns = (torch.fft.fftfreq(size, device=device) for size in shape)
-    return torch.hypot(rows[:, None], columns)
-
-
-def _outermost(shape: tuple[int, int], device: torch.device) -> torch.Tensor:
-    """The highest frequencies there are, where the cutoff leaves no corner of the spectrum free."""
-    radius = _radius(shape, device)
-    return radius >= radius.flatten().kthvalue(max(1, int(0.97 * radius.numel()))).values
+def centred(shape: tuple[int, int], device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixel coordinates (Y,) and (X,) counted from the centre of the field."""
+    rows, columns = (torch.arange(size, dtype=torch.float64, device=device) - (size - 1) / 2 for size in shape)
+    return rows, columns

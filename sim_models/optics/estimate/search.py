@@ -6,21 +6,23 @@ With white noise of variance v, the logarithm of the likelihood ratio of stripes
     T(q) = |<D, s_q>|^2 / (v <s_q, s_q>)
 
 (Kay, Fundamentals of Statistical Signal Processing II (1998), section 7.6, an unknown complex amplitude), and
-exponentially distributed where there are no stripes. Numerator and denominator are Fourier transforms of images
-in real space, so they are had for all q at once, and at any q between grid points. The noise that counts is
-measured in the map itself, in rings of equal |q|. With H harmonics, T is the sum of theirs.
+exponentially distributed where there are no stripes. Numerator and denominator are Fourier transforms of images in
+real space, so they are had for all q at once, and at any q between grid points. The noise that counts is measured in
+the map itself, in rings of equal |q|. With H harmonics, T is the sum of theirs.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from scipy.optimize import brentq
 from scipy.stats import gamma
 
-from sim_models.optics.estimate.scene import MEAN_LOG_OF_EXPONENTIAL, Scene, centred
+from sim_models.optics.estimate.scene import Guess, Scene
+from sim_models.optics.noise import MEAN_LOG_OF_EXPONENTIAL, power
 
 LOWEST, HIGHEST = 0.3, 1.3
 """of the detection cutoff; the finest harmonic is looked for between them (total internal reflection gives 1.15)"""
@@ -28,13 +30,10 @@ LOWEST, HIGHEST = 0.3, 1.3
 FALSE_ALARMS = 1e-3
 """probability that noise alone exceeds the limit of an angle"""
 
-FINER = 2
-"""map points per cycle per field: with 1, a peak between four points loses up to 84 % of its height"""
-
 RINGS = 24
 
 GUIDED_TOLERANCE, TOGETHER_TOLERANCE = 0.06, 0.03
-"""how far angles may be from equal spacing and even spread, as a share of the wave vector"""
+"""of the cutoff: how far angles may be from equal spacing and even spread"""
 
 SURE = 0.99
 """share of the likelihood near a guided peak that the peak itself must hold"""
@@ -52,19 +51,84 @@ class Peak:
 
 
 @dataclass(frozen=True)
+class RadialNoise:
+    """A level that depends on |q| alone, known at the middle of even rings between two radii."""
+
+    lowest: float
+    highest: float
+    levels: torch.Tensor
+
+    def at(self, radius: torch.Tensor) -> torch.Tensor:
+        """Levels at |q| in cycles per pixel, interpolated; constant beyond the outer rings."""
+        steps = len(self.levels)
+        place = ((radius - self.lowest) / (self.highest - self.lowest) * steps - 0.5).clamp(0, steps - 1)
+        below = place.long().clamp(max=steps - 2)
+        return torch.lerp(self.levels[below], self.levels[below + 1], (place - below).to(self.levels))
+
+
+class Atlas:
+    """What the maps of one field size and cutoff share: where the rings are, and where to look for peaks.
+
+    `finer` is the number of map points per cycle per field. With 1, a peak between four points loses up to 84 % of its
+    height, which bright frames can spare.
+    """
+
+    def __init__(self, scene: Scene, harmonics: int, finer: int) -> None:
+        self.scene, self.harmonics, self.finer = scene, harmonics, finer
+        self.reach = [scene.cutoff * order / harmonics for order in range(1, harmonics + 1)]
+        flat = scene.radius.flatten()
+        self._members: list[torch.Tensor] = []
+        self._rings: list[torch.Tensor] = []
+        for reach in self.reach:
+            ring = ((flat / reach - LOWEST) / (HIGHEST - LOWEST) * RINGS).floor()
+            members = ((ring >= 0) & (ring < RINGS)).nonzero()[:, 0]
+            self._members.append(members)
+            self._rings.append(ring[members].long())
+
+    @cached_property
+    def searched(self) -> torch.Tensor:
+        """(finer Y, finer X) mask: wave vectors of the finest harmonic that are looked at."""
+        rows, columns = self.axes
+        radius = torch.hypot(rows[:, None].float(), columns.float())
+        return (radius > LOWEST * self.scene.cutoff) & (radius < HIGHEST * self.scene.cutoff)
+
+    @cached_property
+    def axes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frequencies (finer Y,) and (finer X,) of the map, cycles per pixel."""
+        rows, columns = (
+            torch.fft.fftfreq(self.finer * size, dtype=torch.float64, device=self.scene.frames.device)
+            for size in self.scene.shape
+        )
+        return rows, columns
+
+    @property
+    def area(self) -> float:
+        """Of what is looked at, (cycles per pixel)^2."""
+        return float(self.searched.sum()) / self.searched.numel()
+
+    def noise(self, values: torch.Tensor, order: int) -> RadialNoise:
+        """Mean of exponentially distributed values (Y, X) in rings, from the mean of their logarithms."""
+        ring = self._rings[order - 1]
+        logs = values.flatten()[self._members[order - 1]].clamp(min=1e-30).log()
+        counts = torch.bincount(ring, minlength=RINGS)
+        means = torch.bincount(ring, logs, minlength=RINGS) / counts.clamp(min=1)
+        held = counts.nonzero()[:, 0]  # rings beyond what the grid holds take the nearest one's level
+        means = means[held[(torch.arange(RINGS, device=held.device)[:, None] - held).abs().argmin(dim=1)]]
+        reach = self.reach[order - 1]
+        return RadialNoise(LOWEST * reach, HIGHEST * reach, (means - MEAN_LOG_OF_EXPONENTIAL).exp().float())
+
+
+@dataclass(frozen=True)
 class LikelihoodMap:
     """T of one angle, as a grid over the wave vector of the finest harmonic and as what it is made from."""
 
     products: torch.Tensor
     """(H, Y, X) complex: their transforms are <D_h, s_q>"""
-    weights: torch.Tensor
-    """(Y, X) real, lag zero first: its transform is <s_q, s_q>"""
-    noise: tuple["RadialNoise", ...]
+    noise: tuple[RadialNoise, ...]
     """(H,) level of |<D_h, s_q>|^2 / <s_q, s_q> where there are no stripes"""
     grid: torch.Tensor = field(repr=False)
-    """(FINER Y, FINER X), order of `torch.fft.fft2`"""
+    """(finer Y, finer X), order of `torch.fft.fft2`"""
     curvature: float
-    """of the grid's random field: square root of the determinant of its derivatives' covariance, pixels squared"""
 
     @property
     def harmonics(self) -> int:
@@ -72,78 +136,34 @@ class LikelihoodMap:
         return len(self.products)
 
 
-@dataclass(frozen=True)
-class RadialNoise:
-    """A level that depends on |q| alone, tabulated at evenly spaced values between two of them."""
-
-    lowest: float
-    highest: float
-    levels: torch.Tensor
-
-    def at(self, radius: torch.Tensor) -> torch.Tensor:
-        """Interpolated levels at |q| in cycles per pixel."""
-        steps = len(self.levels)
-        place = (radius - self.lowest) / (self.highest - self.lowest) * steps - 0.5
-        below = place.clamp(0, steps - 1.001).floor()
-        between = (place - below).clamp(0, 1).to(self.levels)
-        index = below.long()
-        return self.levels[index] * (1 - between) + self.levels[(index + 1).clamp(max=steps - 1)] * between
-
-
-def likelihood_map(scene: Scene, bands: torch.Tensor, guess: torch.Tensor) -> LikelihoodMap:
-    """T for the bands D_1 ... D_H (H, Y, X) of one angle, with a guess (Y, X) of the object."""
-    products = scene.blurred(bands * scene.window) * guess
-    power = torch.fft.fft2(guess * scene.window.sqrt()).abs().square()
-    # N(q) = sum over k of otf(k)^2 power(k - q): a correlation, so a product in real space.
-    weights = torch.fft.ifft2(power).real * torch.fft.ifft2(scene.otf.square()).real
-    denominator = torch.fft.fft2(weights).real
-    denominator = denominator.clamp(min=1e-6 * denominator.max())
-    radius = scene.radius
-    harmonics = len(bands)
+def likelihood_map(atlas: Atlas, bands: torch.Tensor, guess: Guess) -> LikelihoodMap:
+    """T for the bands D_1 ... D_H (H, Y, X) of one angle."""
+    scene, finer = atlas.scene, atlas.finer
+    products = scene.blurred(bands * scene.window) * guess.object
     noise, grids = [], []
     for order, product in enumerate(products, start=1):
-        finer = torch.fft.fft2(product, s=[FINER * size for size in scene.shape]).abs().square()
-        reach = scene.cutoff * order / harmonics
-        level = _ring_noise(finer[::FINER, ::FINER] / denominator, radius, LOWEST * reach, HIGHEST * reach)
+        values = power(torch.fft.fft2(product, s=[finer * size for size in scene.shape]))
+        level = atlas.noise(values[::finer, ::finer] / guess.energy, order)
         noise.append(level)
-        grids.append(finer / _repeated(denominator * level.at(radius), FINER))
+        scale = guess.energy * level.at(scene.radius)
+        grids.append(values.div_(scale.repeat_interleave(finer, 0).repeat_interleave(finer, 1)))
     grid = grids[-1]
     for order, coarser in enumerate(grids[:-1], start=1):
-        grid = grid + _stretched(coarser, order, harmonics)
-    return LikelihoodMap(products, weights, tuple(noise), grid, _curvature(scene, guess))
+        grid = grid + _stretched(coarser, order, atlas.harmonics)
+    return LikelihoodMap(products, tuple(noise), grid, guess.curvature)
 
 
-def noise_left(scene: Scene, likelihood: LikelihoodMap, bands: torch.Tensor, guess: torch.Tensor, wave: torch.Tensor) -> float:
-    """Level of the finest harmonic's noise at `wave` with the stripes themselves taken out.
+def noise_left(atlas: Atlas, band: torch.Tensor, guess: Guess, striped: torch.Tensor, wave: torch.Tensor) -> float:
+    """Level of the finest harmonic's noise at `wave` with the stripes `striped` taken out of its band, both (Y, X).
 
     In bright frames most of what surrounds a peak is not noise but the peak's own wings.
     """
-    order = likelihood.harmonics
-    striped = scene.blurred(guess * scene.carrier(order * wave))
+    scene, order = atlas.scene, atlas.harmonics
     weighted = striped.conj() * scene.window
-    rest = bands[-1] - striped * (weighted * bands[-1]).sum() / (weighted * striped).sum()
-    product = scene.blurred(rest * scene.window) * guess
-    denominator = torch.fft.fft2(likelihood.weights).real
-    values = torch.fft.fft2(product).abs().square() / denominator.clamp(min=1e-6 * denominator.max())
-    level = _ring_noise(values, scene.radius, LOWEST * scene.cutoff, HIGHEST * scene.cutoff)
+    rest = band - striped * ((weighted * band).sum() / (weighted * striped).sum())
+    product = scene.blurred(rest * scene.window) * guess.object
+    level = atlas.noise(power(torch.fft.fft2(product)) / guess.energy, order)
     return float(level.at((order * wave).norm()))
-
-
-def _ring_noise(values: torch.Tensor, radius: torch.Tensor, lowest: float, highest: float) -> RadialNoise:
-    """Mean of exponentially distributed values in rings, from the mean of their logarithms."""
-    ring = ((radius - lowest) / (highest - lowest) * RINGS).floor().long()
-    inside = (ring >= 0) & (ring < RINGS)
-    logs = values[inside].clamp(min=1e-30).log().double()
-    sums = torch.bincount(ring[inside], logs, minlength=RINGS)
-    counts = torch.bincount(ring[inside], minlength=RINGS)
-    means = sums / counts.clamp(min=1)
-    if (counts == 0).any():  # frequencies beyond what the grid holds
-        means[counts == 0] = means[counts > 0][-1]
-    return RadialNoise(lowest, highest, (means - MEAN_LOG_OF_EXPONENTIAL).exp().float())
-
-
-def _repeated(values: torch.Tensor, times: int) -> torch.Tensor:
-    return values.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
 
 def _stretched(grid: torch.Tensor, order: int, harmonics: int) -> torch.Tensor:
@@ -152,35 +172,19 @@ def _stretched(grid: torch.Tensor, order: int, harmonics: int) -> torch.Tensor:
     for size in grid.shape:
         frequency = torch.fft.fftfreq(size, 1 / size, device=grid.device) * order / harmonics
         places.append(frequency.round().long() % size)
-    return grid[places[0][:, None], places[1]]
-
-
-def _curvature(scene: Scene, guess: torch.Tensor) -> float:
-    """How fast T decorrelates: noise enters where the guess has light, and its spread sets the scale.
-
-    Covariance of the derivative of a field exp(2 pi i q . r) summed over random amplitudes at places r.
-    """
-    weight = (guess * scene.window).square().double()
-    rows, columns = (axis.to(weight) for axis in centred(scene.shape, guess.device))
-    total = weight.sum().clamp(min=1e-300)
-    marginals = weight.sum(1), weight.sum(0)
-    spread = [
-        float((marginal * axis.square()).sum() / total - ((marginal * axis).sum() / total).square())
-        for marginal, axis in zip(marginals, (rows, columns), strict=True)
-    ]
-    return (2 * math.pi) ** 2 * math.sqrt(max(spread[0], 0.0) * max(spread[1], 0.0))
+    return grid[places[0]][:, places[1]]
 
 
 def expected_peaks(threshold: float, area: float, curvature: float, harmonics: int) -> float:
     """Expected number of places where noise alone exceeds a threshold.
 
-    Worsley, Adv. Appl. Probab. 26 (1994) 13, for a chi-squared field with 2 H degrees of freedom: terms of two
-    dimensions, one (the border of a square of the same area) and none.
+    Worsley, Adv. Appl. Probab. 26 (1994) 13, for a chi-squared field with 2 H degrees of freedom: the terms of two
+    dimensions, of one (the border of a square of the same area) and of none.
 
     Args:
         threshold: in units of T, which is half a chi-squared.
         area: searched, (cycles per pixel)^2.
-        curvature: see `LikelihoodMap`.
+        curvature: of the field, see `Guess`; pixels squared.
         harmonics: H.
     """
     shape = threshold ** (harmonics - 1) / math.factorial(harmonics - 1) * math.exp(-threshold)
@@ -190,111 +194,97 @@ def expected_peaks(threshold: float, area: float, curvature: float, harmonics: i
     return surface + border + float(gamma.sf(threshold, harmonics))
 
 
-def limit(area: float, curvature: float, harmonics: int, false_alarms: float = FALSE_ALARMS) -> float:
+def score_limit(area: float, curvature: float, harmonics: int, false_alarms: float = FALSE_ALARMS) -> float:
     """The score that noise alone exceeds with the probability `false_alarms`."""
-    found = brentq(
-        lambda score: math.log(expected_peaks(score, area, curvature, harmonics) / false_alarms), 2.0 * harmonics, 500.0
-    )
-    return float(found)
+
+    def excess(score: float) -> float:
+        return math.log(expected_peaks(score, area, curvature, harmonics) / false_alarms)
+
+    return float(brentq(excess, 2.0 * harmonics, 500.0, xtol=1e-3))
 
 
-def strongest(scene: Scene, likelihood: LikelihoodMap) -> Peak:
+def strongest(atlas: Atlas, likelihood: LikelihoodMap) -> Peak:
     """The highest peak anywhere between the lowest and the highest wave vector."""
-    mask = (scene.finer_radius > LOWEST * scene.cutoff) & (scene.finer_radius < HIGHEST * scene.cutoff)
-    wave, score = _highest(likelihood, mask)
-    area = math.pi * (HIGHEST**2 - LOWEST**2) * scene.cutoff**2
-    return Peak(wave, score, limit(min(area, 1.0), likelihood.curvature, likelihood.harmonics), "alone")
+    wave, score = _highest(atlas, likelihood, atlas.searched)
+    return Peak(wave, score, score_limit(atlas.area, likelihood.curvature, likelihood.harmonics), "alone")
 
 
 def near(
-    scene: Scene, likelihood: LikelihoodMap, expected: Sequence[torch.Tensor], tolerance: float, found: str
+    atlas: Atlas, likelihood: LikelihoodMap, expected: Sequence[torch.Tensor], tolerance: float, found: str
 ) -> Peak:
     """The highest peak within `tolerance` (cycles per pixel) of expected waves (2,), either way round.
 
-    Its score is set to 0 where other places nearby are about as likely.
+    Its score is 0 where other places nearby are about as likely.
     """
-    mask = _around(scene, likelihood, expected, tolerance)
-    wave, score = _highest(likelihood, mask)
-    others = mask & ~_around(scene, likelihood, [wave], 1.5 / min(scene.shape))
-    rivals = torch.logsumexp(likelihood.grid[others], 0) - math.log(FINER**2) if others.any() else -math.inf
-    if score - rivals < math.log(SURE / (1 - SURE)):
-        score = 0.0
-    cells = float(mask.sum()) / likelihood.grid.numel()
-    return Peak(wave, score, limit(cells, likelihood.curvature, likelihood.harmonics), found)
+    mask = _around(atlas, expected, tolerance)
+    wave, score = _highest(atlas, likelihood, mask)
+    others = mask & ~_around(atlas, [wave], 1.5 / min(atlas.scene.shape))
+    if others.any():
+        rivals = float(torch.logsumexp(likelihood.grid[others], 0)) - math.log(atlas.finer**2)
+        score = score if score - rivals > math.log(SURE / (1 - SURE)) else 0.0
+    area = float(mask.sum()) / mask.numel()
+    return Peak(wave, score, score_limit(area, likelihood.curvature, likelihood.harmonics), found)
 
 
-def _highest(likelihood: LikelihoodMap, mask: torch.Tensor) -> tuple[torch.Tensor, float]:
+def _highest(atlas: Atlas, likelihood: LikelihoodMap, mask: torch.Tensor) -> tuple[torch.Tensor, float]:
     grid = torch.where(mask, likelihood.grid, 0.0)
-    rows, columns = divmod(int(grid.argmax()), grid.shape[1])
-    place = [
-        float(torch.fft.fftfreq(size)[index])
-        for index, size in zip((rows, columns), grid.shape, strict=True)
-    ]
-    wave = torch.tensor(place, dtype=torch.float64, device=grid.device) / likelihood.harmonics
-    return wave, float(grid[rows, columns])
+    row, column = divmod(int(grid.argmax()), grid.shape[1])
+    wave = torch.stack([atlas.axes[0][row], atlas.axes[1][column]]) / atlas.harmonics
+    return wave, float(grid[row, column])
 
 
-def _around(
-    scene: Scene, likelihood: LikelihoodMap, waves: Sequence[torch.Tensor], tolerance: float
-) -> torch.Tensor:
-    """Mask of the grid: within `tolerance` of the finest harmonic of one of `waves` or of its opposite."""
-    rows, columns = (
-        torch.fft.fftfreq(size, dtype=torch.float64, device=likelihood.grid.device) for size in likelihood.grid.shape
-    )
-    mask = torch.zeros_like(likelihood.grid, dtype=torch.bool)
+def _around(atlas: Atlas, waves: Sequence[torch.Tensor], tolerance: float) -> torch.Tensor:
+    """Mask of the map: within `tolerance` of the finest harmonic of one of `waves` or of its opposite."""
+    rows, columns = atlas.axes
+    mask = torch.zeros(len(rows), len(columns), dtype=torch.bool, device=rows.device)
     for wave in waves:
         for sign in (1, -1):
-            centre = sign * likelihood.harmonics * wave
-            mask |= torch.hypot(rows[:, None] - centre[0], columns - centre[1]) < tolerance
+            centre = sign * atlas.harmonics * wave
+            mask |= (rows[:, None] - centre[0]).square() + (columns - centre[1]).square() < tolerance**2
     return mask
 
 
 def rotated(wave: torch.Tensor, turn_rad: float) -> torch.Tensor:
-    """A wave vector (2,) (y, x) turned from x towards y."""
+    """A wave vector (2, ...) (y, x) turned from x towards y."""
     cosine, sine = math.cos(turn_rad), math.sin(turn_rad)
     return torch.stack([cosine * wave[0] + sine * wave[1], cosine * wave[1] - sine * wave[0]])
 
 
-def together(scene: Scene, likelihoods: Sequence[LikelihoodMap]) -> list[Peak]:
+def together(atlas: Atlas, likelihoods: Sequence[LikelihoodMap]) -> list[Peak]:
     """Peaks of all angles at once, of about the same length and evenly spread over half a turn.
 
-    Each angle's map is first replaced by the highest value within the tolerance, so the scores of angles can be
-    added up at exactly even positions.
+    Each map is replaced by the highest value within the tolerance of every point, so the scores of angles can be
+    added up at exactly even positions. Where the sum is beyond chance, each angle's own peak is taken nearby.
     """
-    angles = len(likelihoods)
-    shape = likelihoods[0].grid.shape
-    radius = TOGETHER_TOLERANCE * scene.cutoff
-    reach = [max(1, round(radius * size)) for size in shape]
-    pooled = torch.stack([_pooled(each.grid, reach) for each in likelihoods])
-    rows, columns = (
-        torch.fft.fftfreq(size, dtype=torch.float64)[:: max(1, step // 2)] for size, step in zip(shape, reach, strict=True)
+    angles, scene = len(likelihoods), atlas.scene
+    tolerance = TOGETHER_TOLERANCE * scene.cutoff
+    reach = [max(1, round(tolerance * len(axis))) for axis in atlas.axes]
+    pooled = [_pooled(each.grid, reach) for each in likelihoods]
+    rows, columns = (axis[:: max(1, step // 2)] for axis, step in zip(atlas.axes, reach, strict=True))
+    waves = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).flatten(1)
+    length = waves.norm(dim=0)
+    kept = (length > LOWEST * scene.cutoff) & (length < HIGHEST * scene.cutoff) & (waves[0] >= 0)
+    waves = waves[:, kept]  # the opposite is the same pattern
+    turns = [[sign * math.pi * angle / angles for angle in range(angles)] for sign in (1, -1)]
+    sums = torch.stack(
+        [
+            torch.stack([_either_way(grid, rotated(waves, turn)) for grid, turn in zip(pooled, each, strict=True)]).sum(0)
+            for each in turns
+        ]
     )
-    waves = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1).reshape(-1, 2)
-    length = waves.norm(dim=1)
-    waves = waves[(length > LOWEST * scene.cutoff) & (length < HIGHEST * scene.cutoff)]
-    waves = waves[waves[:, 0] >= 0]  # the opposite is the same pattern
-    sums = []
-    for direction in (1, -1):
-        turned = torch.stack([rotated(waves.T, direction * math.pi * a / angles).T for a in range(angles)])
-        sums.append(sum(_either_way(pooled[a], turned[a]) for a in range(angles)))
-    best = torch.stack(sums)
-    direction, place = divmod(int(best.argmax()), best.shape[1])
-    harmonics = likelihoods[0].harmonics
-    sign = 1 if direction == 0 else -1
-    expected = [rotated(waves[place], sign * math.pi * a / angles) / harmonics for a in range(angles)]
+    sense, place = divmod(int(sums.argmax()), sums.shape[1])
+    window = math.prod(2 * step + 1 for step in reach) / atlas.searched.numel()
+    places = atlas.area / 2 / window * (len(turns) if angles > 2 else 1)
+    needed = _limit_of_sum(angles, 2 * window, likelihoods[0].curvature, atlas.harmonics, places)
     peaks = [
-        near(scene, each, [wave], 1.5 * radius, "together") for each, wave in zip(likelihoods, expected, strict=True)
+        near(atlas, each, [rotated(waves[:, place], turn) / atlas.harmonics], 1.5 * tolerance, "together")
+        for each, turn in zip(likelihoods, turns[sense], strict=True)
     ]
-    # Places that are tried: every window over half the annulus, and two directions of turning for more than two angles.
-    window = (2 * reach[0] + 1) * (2 * reach[1] + 1) / likelihoods[0].grid.numel()
-    area = math.pi * (HIGHEST**2 - LOWEST**2) * scene.cutoff**2
-    places = area / 2 / window * (2 if angles > 2 else 1)
-    needed = _limit_of_sum(angles, 2 * window, likelihoods[0].curvature, harmonics, places)
-    total = float(best.max())
-    return [Peak(peak.wave, peak.score if total > needed else 0.0, needed / angles, "together") for peak in peaks]
+    enough = float(sums.max()) >= needed
+    return [Peak(peak.wave, peak.score if enough else 0.0, peak.limit, peak.found) for peak in peaks]
 
 
-def _pooled(grid: torch.Tensor, reach: list[int]) -> torch.Tensor:
+def _pooled(grid: torch.Tensor, reach: Sequence[int]) -> torch.Tensor:
     """The highest value within `reach` rows and columns, around the edges of the grid too."""
     down, right = reach
     wide = torch.nn.functional.pad(grid[None, None], (right, right, down, down), mode="circular")
@@ -303,24 +293,24 @@ def _pooled(grid: torch.Tensor, reach: list[int]) -> torch.Tensor:
 
 
 def _either_way(pooled: torch.Tensor, waves: torch.Tensor) -> torch.Tensor:
-    """Values at waves (K, 2) or their opposites, whichever is higher."""
-    sizes = torch.tensor(pooled.shape)
+    """Values at waves (2, K) or at their opposites, whichever is higher."""
     values = []
     for sign in (1, -1):
-        index = (sign * waves * sizes).round().long() % sizes
-        values.append(pooled[index[:, 0], index[:, 1]])
+        row, column = (
+            (sign * wave * size).round().long() % size for wave, size in zip(waves, pooled.shape, strict=True)
+        )
+        values.append(pooled[row, column])
     return torch.maximum(*values)
 
 
 def _limit_of_sum(angles: int, area: float, curvature: float, harmonics: int, places: float) -> float:
-    """The sum over angles of the highest score in windows of `area` that noise exceeds at one of `places`."""
+    """What the sum over angles of the highest score in a window of `area` exceeds by chance at one of `places`."""
     step = 0.05
     scores = np.arange(step, 120, step)
-    exceed = np.array([min(1.0, expected_peaks(score, area, curvature, harmonics)) for score in scores])
-    density = -np.diff(np.exp(-np.minimum.accumulate(exceed)), prepend=0.0)
-    density = np.abs(density) / np.abs(density).sum()
-    total = density
+    exceeded = np.array([min(1.0, expected_peaks(score, area, curvature, harmonics)) for score in scores])
+    density = np.abs(np.diff(np.exp(-np.minimum.accumulate(exceeded)), prepend=0.0))
+    total = density = density / density.sum()
     for _ in range(angles - 1):
         total = np.convolve(total, density)
-    tail = places * np.cumsum(total[::-1])[::-1]
-    return float(step * (np.argmax(tail < FALSE_ALARMS) + angles))
+    by_chance = places * np.cumsum(total[::-1])[::-1]
+    return float(step * (np.argmax(by_chance < FALSE_ALARMS) + angles))
