@@ -14,6 +14,15 @@ SMALLEST_FADE_PX = 8
 BEYOND = 1.05
 """of the cutoff: from here on spectra hold nothing but noise"""
 
+COLOURED = 1.5
+"""noise just beyond the cutoff over noise far beyond, from which frames must have been interpolated or smoothed"""
+
+NEARBY = 1.3
+"""of the cutoff, up to which is just beyond"""
+
+IN_BAND = (0.5, 1.0)
+"""of the cutoff, between which the noise of smoothed frames is looked for"""
+
 ENOUGH_FREQUENCIES = 300
 """beyond the cutoff, to measure noise there"""
 
@@ -32,9 +41,10 @@ def power(spectrum: torch.Tensor) -> torch.Tensor:
 def frame_variance(frames: torch.Tensor, window: torch.Tensor, cutoff: float, camera: Camera | None) -> torch.Tensor:
     """(A,) noise variance of a pixel of frames (A, P, Y, X), mean over the field, in their unit squared.
 
-    From differences of frames, in which everything that stands still is gone. Where the cutoff (cycles per pixel)
-    leaves no frequencies free, from the camera, or else from the highest frequencies there are, which is too much
-    rather than too little.
+    From differences of frames, in which everything that stands still is gone, beyond the cutoff. Frames that were
+    interpolated or smoothed have less noise there than below it, where the means of different angles tell it. Where
+    the cutoff leaves no frequencies free, noise is told by the camera, or else by the highest frequencies there are,
+    which is too much rather than too little.
 
     Args:
         frames: photo-electrons where there is a camera.
@@ -44,16 +54,37 @@ def frame_variance(frames: torch.Tensor, window: torch.Tensor, cutoff: float, ca
     """
     rows = torch.fft.fftfreq(frames.shape[-2], device=frames.device)
     columns = torch.fft.rfftfreq(frames.shape[-1], device=frames.device)
-    radius = torch.hypot(rows[:, None], columns).flatten()
-    free = (radius > BEYOND * cutoff).nonzero()[:, 0]
+    share = torch.hypot(rows[:, None], columns).flatten() / cutoff
+    free = (share > BEYOND).nonzero()[:, 0]
     if len(free) < ENOUGH_FREQUENCIES:
         if camera is not None:
             return frames.mean(dim=(1, 2, 3)).double().clamp(min=0) + camera.read_noise**2
-        free = radius.topk(max(1, int(OUTERMOST * len(radius)))).indices
-    differences = (frames[:, 0] - frames[:, 1]) * window
-    spectra = power(torch.fft.rfft2(differences)).flatten(1)[:, free]
-    level = (spectra.clamp(min=1e-30).log().mean(dim=1) - MEAN_LOG_OF_EXPONENTIAL).exp().double()
-    return level / window.square().sum() / 2
+        free = share.topk(max(1, int(OUTERMOST * len(share)))).indices
+    spectra = power(torch.fft.rfft2((frames[:, 0] - frames[:, 1]) * window)).flatten(1)
+    energy = float(window.square().sum())
+    variance = _level(spectra[:, free]) / energy / 2
+    near, far = (share > BEYOND) & (share < NEARBY), share > NEARBY
+    if len(frames) > 1 and min(int(near.sum()), int(far.sum())) >= ENOUGH_FREQUENCIES:
+        colour = _level(spectra[:, near]) / _level(spectra[:, far]).clamp(min=1e-300)
+        if float(colour.mean()) > COLOURED:
+            variance = variance * _excess(frames, window, variance, (share > IN_BAND[0]) & (share < IN_BAND[1]))
+    return variance
+
+
+def _level(spectra: torch.Tensor) -> torch.Tensor:
+    """(A,) mean of exponentially distributed powers (A, K), from the mean of their logarithms."""
+    level: torch.Tensor = (spectra.clamp(min=1e-30).log().mean(dim=1) - MEAN_LOG_OF_EXPONENTIAL).exp().double()
+    return level
+
+
+def _excess(frames: torch.Tensor, window: torch.Tensor, variance: torch.Tensor, band: torch.Tensor) -> torch.Tensor:
+    """Noise in a band of frequencies relative to `variance` (A,), from the means of angles brought to one brightness."""
+    mean = frames.mean(dim=1)
+    brightness = mean.mean(dim=(1, 2))
+    mean, noise = mean / brightness[:, None, None], variance / brightness.double().square() / frames.shape[1]
+    spectra = power(torch.fft.rfft2((mean - mean.roll(1, 0)) * window)).flatten(1)[:, band]
+    excess = _level(spectra) / window.square().sum() / (noise + noise.roll(1, 0))
+    return excess.mean().clamp(min=1)
 
 
 def fading(shape: tuple[int, int]) -> torch.Tensor:

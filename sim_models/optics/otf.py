@@ -1,7 +1,7 @@
 """Transfer functions: what the objective and the camera pixel leave of each spatial frequency."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,6 +17,8 @@ class Otf:
     """edge of the pixel the camera integrates over; 0 for a camera that takes points"""
     profile: tuple[float, ...] | None = None
     """measured radial values at evenly spaced frequencies from 0 to the cutoff; None for an ideal objective"""
+    attenuation: float = 1.0
+    """what aberrations leave at the cutoff: values are lower by attenuation to the power frequency / cutoff"""
 
     @staticmethod
     def ideal(microscope: Microscope) -> "Otf":
@@ -28,12 +30,19 @@ class Otf:
         if self.profile is None:
             passed = circular_pupil_otf(rows_per_um, columns_per_um, self.cutoff_per_um)
         else:
-            passed = _interpolated(
-                torch.hypot(rows_per_um, columns_per_um) / self.cutoff_per_um, self.profile
-            )
+            passed = _interpolated(self._share(rows_per_um, columns_per_um), self.profile)
+        if self.attenuation != 1:
+            passed = passed * self.attenuation ** self._share(rows_per_um, columns_per_um)
         if self.pixel_um:
             passed = passed * pixel_transfer(rows_per_um, columns_per_um, self.pixel_um)
         return passed
+
+    def attenuated(self, attenuation: float) -> "Otf":
+        """The same with this much left at the cutoff."""
+        return replace(self, attenuation=attenuation)
+
+    def _share(self, rows_per_um: torch.Tensor, columns_per_um: torch.Tensor) -> torch.Tensor:
+        return torch.hypot(rows_per_um, columns_per_um) / self.cutoff_per_um
 
 
 def _interpolated(share_of_cutoff: torch.Tensor, profile: tuple[float, ...]) -> torch.Tensor:

@@ -6,8 +6,9 @@ scene    frames on their grid, their noise, and a guess of the object
 bands    the frames taken apart
 search   a likelihood map over all wave vectors, and the score that noise alone would reach
 refine   the maximum between grid points; phases and gains of the frames
-overlap  depth of the stripes and width of the OTF, from what two bands both see
+overlap  depth of the stripes, true OTF and haze, from what two bands both see
 refuse   the reasons to say no
+summary  what all steps found, put together
 blind    the order of all this
 """
 

@@ -7,24 +7,31 @@ not, stripes seem shallower the less light there is.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 from sim_models.optics.estimate.scene import Scene
 from sim_models.optics.noise import power
 
 Table = NDArray[np.float64]
 
-BINS = 14
-"""of |k| and of |k - h q| each, between zero and the cutoff"""
+NEAR, FAR = 28, 14
+"""bins of |k - h q| and of |k| between zero and the cutoff"""
 
-HAZE_REACH = 0.12
-"""of the cutoff, below which the wide-field may hold smooth light without stripes"""
+HAZY = 4
+"""first bins of |k - h q|, where the wide-field may hold smooth light without stripes: out-of-focus haze"""
 
+HAZE_RINGS = 8
+"""bins of |k - h q| in which haze is looked for"""
+
+HAZE_FLOOR = 0.1
+"""share of haze that a slightly wrong OTF may feign"""
 
 RELIABLE = 0.03
 """values of the OTF below this are left out: a small error of the cutoff changes them by a factor"""
@@ -32,7 +39,7 @@ RELIABLE = 0.03
 
 @dataclass(frozen=True)
 class Overlap:
-    """Sums over frequencies in bins of (|k - h q|, |k|), for one band of one angle; each (BINS, BINS).
+    """Sums over frequencies in bins of (|k - h q|, |k|), for one band of one angle; each (NEAR, FAR).
 
     `band` and `widefield` are the two sides of c's equation: without noise, band = c * widefield in every bin.
     """
@@ -65,20 +72,20 @@ def overlap(
         torch.fft.fftfreq(size, device=band.device) - float(part) for size, part in zip(scene.shape, wave, strict=True)
     )
     near = rows.square()[:, None] + columns.square()
-    both = (near < scene.cutoff**2) & (near > (HAZE_REACH * scene.cutoff) ** 2) & (scene.otf > RELIABLE)
+    both = (near < scene.cutoff**2) & (scene.radius < scene.cutoff) & (scene.otf > RELIABLE)
     place = both.flatten().nonzero()[:, 0]
     row, column = place // scene.shape[1], place % scene.shape[1]
     near_otf, far_otf = scene.otf_at(rows[row], columns[column]), scene.otf.flatten()[place]
     seen = torch.fft.fft2(band * scene.window).flatten()[place]
     shifted = torch.fft.fft2(widefield * scene.window * scene.carrier(wave)).flatten()[place]
     radii = near.flatten()[place].sqrt(), scene.radius.flatten()[place]
-    bins = [(radius / scene.cutoff * BINS).long().clamp(max=BINS - 1) for radius in radii]
+    bins = [(radius / scene.cutoff * num).long() for radius, num in zip(radii, (NEAR, FAR), strict=True)]
     used = near_otf > RELIABLE
-    index = (bins[0] * BINS + bins[1])[used]
+    index = (bins[0] * FAR + bins[1])[used]
 
     def sums(values: torch.Tensor) -> Table:
-        table = torch.bincount(index, values[used].double(), minlength=BINS**2)
-        return table.reshape(BINS, BINS).cpu().numpy()
+        table = torch.bincount(index, values[used].double(), minlength=NEAR * FAR)
+        return table.reshape(NEAR, FAR).cpu().numpy()
 
     noise = widefield_variance * energy
     turned = complex(math.cos(phase_rad), -math.sin(phase_rad)) * seen
@@ -104,16 +111,42 @@ class Depth:
     """(K,) squared residuals over their variance, of the bins that were used"""
 
 
-def depth(sums: Overlap, stated: Table, true: Table) -> Depth:
-    """The amplitude c that explains the band by the wide-field.
+@dataclass(frozen=True)
+class Profile:
+    """An OTF at the middle of the bins."""
 
-    Weights do not depend on the noise of what they weigh, so c has no bias. `stated` and `true` (BINS,) are OTF values
-    at the middle of the bins: those the sums were made with, and those to be tried.
-    """
-    ratio = np.where(true > RELIABLE, true / np.maximum(stated, RELIABLE), 0.0)
-    near, far = (stated * ratio)[:, None], (stated * ratio)[None]
-    band, widefield = sums.band * ratio[:, None], sums.widefield * ratio
+    near: Table
+    """(NEAR, 1)"""
+    far: Table
+    """(1, FAR)"""
+
+
+def profile(scene: Scene, width: float = 1.0, damping: float = 0.0) -> Profile:
+    """The stated OTF, or were it `width` times as wide, or damped."""
+    tables = []
+    for num in (NEAR, FAR):
+        share = (torch.arange(num) + 0.5) / num
+        diagonal = share * scene.cutoff / width / math.sqrt(2)
+        tables.append((scene.otf_at(diagonal, diagonal) * torch.exp(-damping * share)).double().numpy())
+    return Profile(tables[0][:, None], tables[1][None])
+
+
+def _corrected(sums: Overlap, stated: Profile, true: Profile) -> tuple[Table, Table, Table, Table, Table]:
+    """Both sides of c's equation for another OTF than they were summed with; its values; and which bins are left."""
+    near = np.where(true.near > RELIABLE, true.near / np.maximum(stated.near, RELIABLE), 0.0)
+    far = np.where(true.far > RELIABLE, true.far / np.maximum(stated.far, RELIABLE), 0.0)
     used = (near > 0) & (far > 0) & (sums.counts > 0)
+    return sums.band * near, sums.widefield * far, near * stated.near, far * stated.far, used
+
+
+def depth(sums: Overlap, stated: Profile, true: Profile) -> Depth:
+    """The amplitude c that explains the band by the wide-field, away from haze.
+
+    Weights do not depend on the noise of what they weigh, so c has no bias. `stated` is the OTF the sums were made
+    with, `true` the one to be tried.
+    """
+    band, widefield, near, far, used = _corrected(sums, stated, true)
+    used[:HAZY] = False
     counts = np.where(used, sums.counts, 0.0)
     light = np.where(used, sums.power, 0.0).sum(axis=1, keepdims=True)
     expected = np.maximum(light / np.maximum(counts.sum(axis=1, keepdims=True), 1), 0) * counts
@@ -130,36 +163,88 @@ def depth(sums: Overlap, stated: Table, true: Table) -> Depth:
     return Depth(amplitude, sigma, ((band - amplitude * widefield) ** 2 / variance)[used])
 
 
-WIDTHS = np.linspace(0.6, 1.5, 19)
-"""of the true OTF relative to the stated one"""
+def haze(overlaps: Sequence[Overlap], amplitudes: Sequence[float], stated: Profile, true: Profile) -> tuple[float, ...]:
+    """(HAZE_RINGS,) share of the wide-field's power at low frequencies that has no stripes to match; 0 where not sure.
+
+    Where the light of the stripes explains only the share s of the wide-field, the rest is out of focus.
+    """
+    matched, whole, variance = np.zeros(HAZE_RINGS), np.zeros(HAZE_RINGS), np.zeros(HAZE_RINGS)
+    for sums, amplitude in zip(overlaps, amplitudes, strict=True):
+        band, widefield, near, _, used = _corrected(sums, stated, true)
+        weight = np.where(used, amplitude / max(sums.band_noise, 1e-300), 0.0)[:HAZE_RINGS]
+        matched += (weight * band[:HAZE_RINGS]).sum(axis=1)
+        whole += (weight * amplitude * widefield[:HAZE_RINGS]).sum(axis=1)
+        light = sums.power + sums.widefield_noise * sums.counts
+        variance += (weight**2 * (0.5 * near**2 * sums.band_noise * light)[:HAZE_RINGS]).sum(axis=1)
+    seen = whole > 0
+    whole = np.where(seen, whole, 1.0)
+    share, sigma = 1 - matched / whole, np.sqrt(variance) / whole
+    sure = seen & (share > HAZE_FLOOR + 3 * sigma)
+    # Haze is smooth: beyond the first ring without it there is none.
+    return tuple(float(value) for value in np.where(np.logical_and.accumulate(sure), np.clip(share, 0, 0.99), 0.0))
+
+
+WIDTHS = np.linspace(0.6, 1.5, 10)
+"""of the true OTF relative to the stated one: what a wrong pixel size, aperture or wavelength looks like"""
+
+DAMPINGS = np.linspace(-0.5, 4.0, 10)
+"""minus the logarithm of an attenuation (see `Otf`): what aberrations look like"""
 
 FEWEST_BINS = 30
 
-
-def middle_of_bins(scene: Scene, width: float = 1.0) -> Table:
-    """(BINS,) the OTF at the middle of the bins, were it `width` times as wide."""
-    middle = (torch.arange(BINS) + 0.5) / BINS * scene.cutoff / width / math.sqrt(2)
-    return scene.otf_at(middle, middle).double().numpy()
+BELIEVED = 150.0
+"""gain in chi-squared, scaled by what is left of it, from which another OTF than the stated one is believed"""
 
 
-def otf_width(scene: Scene, overlaps: Sequence[Overlap]) -> tuple[float, float]:
-    """Width of the true OTF relative to the stated one, and its standard deviation; (1, inf) where nothing tells.
+@dataclass(frozen=True)
+class OtfFit:
+    """How the bands would agree best: by another width of the OTF, or by another attenuation."""
 
-    Bands agree in their overlap only for the true ratio of OTF values, whatever the object.
-    """
-    stated = middle_of_bins(scene)
-    misfits, counts = [], []
-    for width in WIDTHS:
-        true = middle_of_bins(scene, float(width))
+    width: float
+    width_sigma: float
+    attenuation: float
+    attenuation_sigma: float
+    believed: Literal["stated", "width", "attenuation"]
+
+
+def fit_otf(scene: Scene, overlaps: Sequence[Overlap]) -> OtfFit:
+    """Bands agree in their overlap only for the true ratio of OTF values, whatever the object."""
+    stated = profile(scene)
+
+    def misfit(true: Profile) -> tuple[float, int]:
         bins = np.concatenate([depth(each, stated, true).misfit for each in overlaps])
-        counts.append(len(bins))
-        misfits.append(float(bins.mean()) if len(bins) >= FEWEST_BINS else math.inf)
-    best = int(np.argmin(misfits))
-    around = misfits[max(best - 1, 0) : best + 2]
-    if math.isinf(misfits[best]):
-        return 1.0, math.inf
-    if len(around) < 3 or not np.isfinite(around).all():
-        return float(WIDTHS[best]), math.inf
-    left, middle, right = around
-    bend, step = left - 2 * middle + right, float(WIDTHS[1] - WIDTHS[0])
-    return float(WIDTHS[best]) + step * (left - right) / (2 * bend), step * math.sqrt(2 * middle / bend / counts[best])
+        return (float(bins.mean()) if len(bins) >= FEWEST_BINS else math.inf), len(bins)
+
+    as_stated, counts = misfit(stated)
+    width = _lowest(lambda width: misfit(profile(scene, width=width))[0], WIDTHS, 1.0, counts)
+    damping = _lowest(lambda damping: misfit(profile(scene, damping=damping))[0], DAMPINGS, 0.0, counts)
+    best = min(width.misfit, damping.misfit)
+    believed: Literal["stated", "width", "attenuation"] = "stated"
+    if math.isfinite(best) and (as_stated / best - 1) * counts > BELIEVED:
+        believed = "width" if width.misfit < damping.misfit else "attenuation"
+    attenuation = math.exp(-damping.place)
+    return OtfFit(width.place, width.sigma, attenuation, attenuation * damping.sigma, believed)
+
+
+@dataclass(frozen=True)
+class _Lowest:
+    place: float
+    sigma: float
+    misfit: float
+
+
+def _lowest(misfit: Callable[[float], float], places: Table, stated: float, counts: int) -> _Lowest:
+    """The lowest point of a curve, looked for around the best of some places; the stated one where nothing tells."""
+    values = [misfit(float(place)) for place in places]
+    best = int(np.argmin(values))
+    if math.isinf(values[best]):
+        return _Lowest(stated, math.inf, math.inf)
+    step = float(places[1] - places[0])
+    around = float(places[best]) - step, float(places[best]) + step
+    found = minimize_scalar(misfit, bounds=around, method="bounded", options={"xatol": step / 50})
+    place, height = float(found.x), float(found.fun)
+    near = step / 10
+    bend = (misfit(place - near) - 2 * height + misfit(place + near)) / near**2
+    # At the lowest point the chi-squared over its mean rises by one within one standard deviation.
+    sigma = math.sqrt(2 * height / bend / counts) if math.isfinite(bend) and bend > 0 else math.inf
+    return _Lowest(place, sigma, height)

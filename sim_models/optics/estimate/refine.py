@@ -66,7 +66,7 @@ class Summit:
 def sharpen(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) -> Summit:
     """The maximum of T near `wave` (2,) of the first harmonic."""
     size = min(guess.energy.shape)
-    wave = _best_around(likelihood, wave)
+    wave = _best_around(likelihood, guess, wave)
     for _ in range(STEPS):
         _, gradient, hessian = _slopes(likelihood, guess, wave)
         values, axes = torch.linalg.eigh(-hessian)
@@ -79,7 +79,7 @@ def sharpen(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) -> Summ
     return Summit(wave, score, -hessian)
 
 
-def _best_around(likelihood: LikelihoodMap, wave: torch.Tensor) -> torch.Tensor:
+def _best_around(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) -> torch.Tensor:
     """The place with the highest T among `FIRST_LOOK` around a wave vector, in steps of its finest harmonic."""
     harmonics, shape = likelihood.harmonics, likelihood.products.shape[1:]
     rows, columns = (
@@ -88,7 +88,12 @@ def _best_around(likelihood: LikelihoodMap, wave: torch.Tensor) -> torch.Tensor:
     total = torch.zeros(len(rows), len(columns), device=wave.device)
     for order, (product, noise) in enumerate(zip(likelihood.products, likelihood.noise, strict=True), start=1):
         level = float(noise.at((order * wave).norm()))
-        total += power(_phasors(order * rows, shape[0]) @ product @ _phasors(order * columns, shape[1]).T) / level
+        places = [
+            (order * axis * size).round().long() % size for axis, size in zip((rows, columns), shape, strict=True)
+        ]
+        energy = guess.energy[places[0][:, None], places[1]]
+        inner = _phasors(order * rows, shape[0]) @ product @ _phasors(order * columns, shape[1]).T
+        total += power(inner) / (energy * level)
     row, column = divmod(int(total.argmax()), len(columns))
     return torch.stack([rows[row], columns[column]])
 
@@ -194,3 +199,17 @@ def _solved(solution: torch.Tensor, sigma: torch.Tensor, shape: torch.Size) -> F
     amplitude = torch.complex(solution[1::2], solution[2::2]) / gain
     amplitude_sigma = torch.maximum(sigma[1::2], sigma[2::2]) / root
     return FrameFit(*(each.unflatten(-1, shape) for each in (gain, sigma[0] * root, amplitude, amplitude_sigma)))
+
+
+def phase_deviation(fit: FrameFit, angle: int, phase_rad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(P,) deviations of the frames' phases from the given ones up to a constant, and their standard deviations."""
+    total, weights = torch.zeros_like(phase_rad), torch.zeros_like(phase_rad)
+    for order, (amplitude, sigma) in enumerate(
+        zip(fit.amplitude[:, angle], fit.amplitude_sigma[:, angle], strict=True), start=1
+    ):
+        turned = amplitude * torch.exp(-1j * order * phase_rad)
+        deviation = (turned * turned.mean().conj()).angle() / order
+        weight = (order * turned.mean().abs() / sigma).square()
+        total, weights = total + weight * deviation, weights + weight
+    deviation = total / weights
+    return deviation - (weights * deviation).sum() / weights.sum(), weights.rsqrt()

@@ -5,6 +5,8 @@ from typing import Any
 
 from sim_models.config import BadInput
 from sim_models.field import Illumination
+from sim_models.optics.estimate.overlap import OtfFit
+from sim_models.optics.otf import Otf
 
 
 class NoPattern(BadInput):
@@ -61,9 +63,12 @@ class Estimate:
     """photo-electrons per unit of the frames that were given"""
     noise_variance: tuple[float, ...]
     """(A,) of one pixel of one frame, photo-electrons squared"""
-    otf_width: float
-    """width of the true OTF relative to the stated one, from how the bands agree where they overlap"""
-    otf_width_sigma: float
+    otf: Otf
+    """the stated one, attenuated where the overlap of the bands insists"""
+    otf_fit: OtfFit
+    """how the overlap would like the OTF best"""
+    haze: tuple[float, ...]
+    """share of the wide-field's power without stripes, in even rings from frequency zero; 0 where not sure"""
     warnings: tuple[str, ...]
 
     @property

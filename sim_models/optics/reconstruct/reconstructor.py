@@ -1,5 +1,6 @@
 """The reconstruction: made once for a set of stripes, then called for every stack taken with them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,6 +89,7 @@ class Reconstructor:
         illumination: Illumination,
         settings: ReconstructionSettings = DEFAULT,
         otf: Otf | None = None,
+        haze: Sequence[float] = (),
         first_px: float = AREAS,
     ) -> None:
         """Prepare for frames like these (A, P, Y, X), whose noise and power set the regularisation.
@@ -98,13 +100,14 @@ class Reconstructor:
             illumination: the stripes, as estimated or known.
             settings: what is left to choose.
             otf: the true one; None for an ideal objective.
+            haze: share of the wide-field's power that is out of focus (see `Estimate`).
             first_px: `AREAS` or `POINTS`.
 
         Raises:
             BadInput: if the frames do not fit the illumination.
         """
         _check(frames, illumination)
-        self.settings, self.illumination = settings, illumination
+        self.settings, self.illumination, self._haze = settings, illumination, haze
         otf, pixel_um = otf or Otf.ideal(microscope), microscope.pixel_um
         with torch.no_grad():
             shape = frames.shape[-2], frames.shape[-1]
@@ -123,7 +126,7 @@ class Reconstructor:
         settings = self.settings
         if settings.look == "fairsim_like":
             return fairsim_like(optics, settings.strength)
-        wiener = Wiener(optics, self._band_spectra(frames))
+        wiener = Wiener(optics, self._band_spectra(frames), self._haze)
         apodise = ideal_apodisation if settings.apodisation == "ideal" else support_apodisation
         apodisation = apodise(optics) * fine_pixels(optics)
         if settings.positive:

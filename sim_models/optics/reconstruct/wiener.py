@@ -12,9 +12,13 @@ from collections.abc import Sequence
 
 import torch
 
+from sim_models.optics.estimate.overlap import NEAR
 from sim_models.optics.noise import power
 from sim_models.optics.reconstruct.filters import Filters, Optics, band_otfs, finished, radius, summed
 from sim_models.optics.reconstruct.geometry import Geometry
+
+HAZE_RINGS_TO_CUTOFF = NEAR
+"""even rings between zero and the cutoff in which haze is told"""
 
 SIGNIFICANT = 3.0
 """standard deviations above zero from which the object's power in a ring is believed"""
@@ -29,12 +33,14 @@ STEEPEST, FLATTEST = -6.0, -0.5
 class Wiener:
     """What the filter knows before an apodisation and a strength are chosen."""
 
-    def __init__(self, optics: Optics, spectra: torch.Tensor) -> None:
-        """From the bands' spectra (B, Y', X') of a first stack."""
+    def __init__(self, optics: Optics, spectra: torch.Tensor, haze: Sequence[float]) -> None:
+        """From the bands' spectra (B, Y', X') of a first stack, and its haze (see `Estimate`)."""
         self.optics = optics
         otfs = band_otfs(optics)
         transfers = [float(depth) * otf for depth, otf in zip(optics.bands.depth, otfs, strict=True)]
-        self.terms = [each / float(v) for each, v in zip(transfers, optics.bands.variance, strict=True)]
+        noise = [torch.tensor(float(variance)) for variance in optics.bands.variance]
+        noise[0] = noise[0] + haze_variance(optics, spectra[0], haze)
+        self.terms = [each / variance.to(each) for each, variance in zip(transfers, noise, strict=True)]
         self.information = summed(optics.geometry, [a * b for a, b in zip(transfers, self.terms, strict=True)])
         halves = [0.5, *[1.0] * (len(self.terms) - 1)]
         self.gather = [half * each.to(torch.complex64) for half, each in zip(halves, self.terms, strict=True)]
@@ -50,6 +56,29 @@ class Wiener:
         """The filter for an apodisation (R, C)."""
         response = apodisation / (self.information + strength * self.doubt)
         return finished(self.optics, self.terms, response, self.information * response)
+
+
+def haze_variance(optics: Optics, widefield: torch.Tensor, haze: Sequence[float]) -> torch.Tensor:
+    """Light without stripes, as noise of the wide-field on its box: at low frequencies the side bands know better.
+
+    `widefield` (Y', X') is its centred spectrum; `haze` the share of its power in even rings up to the cutoff.
+    """
+    geometry, box = optics.geometry, optics.geometry.boxes[0]
+    away = torch.hypot(box.rows.float()[:, None], box.columns.float())
+    if not any(haze):
+        return torch.zeros_like(away)
+    width = optics.cutoff / HAZE_RINGS_TO_CUTOFF
+    ring = (away / width).long()
+    seen = power(widefield[box.source])
+    light = torch.bincount(ring.flatten(), seen.flatten()) / torch.bincount(ring.flatten()).clamp(min=1)
+    share = torch.zeros(int(ring.max()) + 2, device=away.device)
+    share[: len(haze)] = torch.tensor(haze)
+    level = share[: len(light)] * light / geometry.energy
+    level = torch.cat([level, level.new_zeros(1)])
+    # Linear between the middles of the rings, so that no ring shows in the image.
+    place = (away / width - 0.5).clamp(min=0)
+    below = place.long().clamp(max=len(level) - 2)
+    return torch.lerp(level[below], level[below + 1], place - below)
 
 
 def object_power(geometry: Geometry, gathered: torch.Tensor, information: torch.Tensor) -> torch.Tensor:
