@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Restore and inspect raw SIM stacks.",
+    help="Inspect, reconstruct and restore raw SIM stacks.",
 )
 # Images and models are imported inside the commands: `--help` should not wait for torch.
 
@@ -63,6 +63,89 @@ def restore(
     for doubt in done.warnings:
         print(f"warning: {doubt}", file=sys.stderr)
     print(f"{done.path}: {' x '.join(map(str, done.shape))}, {done.pixel_um:.4f} um per pixel")
+
+
+@app.command()
+def reconstruct(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Raw SIM stacks (OME-TIFF, TIFF or MRC), or folders with one file per frame."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="OME-TIFF to write, or a folder for several stacks.")
+    ],
+    na: Annotated[float | None, typer.Option(help="Numerical aperture, unless the file says it.")] = None,
+    emission_um: Annotated[
+        float | None, typer.Option(help="Emission wavelength in um, unless the file says it.")
+    ] = None,
+    pixel_um: Annotated[
+        float | None, typer.Option(help="Raw pixel in um, where the file does not say it.")
+    ] = None,
+    angles: Annotated[
+        int | None, typer.Option(help="Number of angles, where 9, 15 or 25 frames mislead.")
+    ] = None,
+    phases: Annotated[int | None, typer.Option(help="Number of phases, likewise.")] = None,
+    order: Annotated[
+        FrameOrder, typer.Option(help="Which changes slower from frame to frame.")
+    ] = FrameOrder.ANGLE_MAJOR,
+    harmonics: Annotated[
+        int | None, typer.Option(help="1 for two beams, 2 for three; by the number of phases if not given.")
+    ] = None,
+    offset: Annotated[float | None, typer.Option(help="Counts of a dark frame; else estimated.")] = None,
+    gain: Annotated[float | None, typer.Option(help="Counts per photo-electron; else estimated.")] = None,
+    read_noise: Annotated[float | None, typer.Option(help="Photo-electrons, with --gain.")] = None,
+    strength: Annotated[
+        float, typer.Option(help="1 for the least error, more for smoother, less for sharper.")
+    ] = 1.0,
+    positive: Annotated[bool, typer.Option("--positive", help="Hold light to be never negative.")] = False,
+    look: Annotated[
+        str, typer.Option(help="wiener, or fairsim_like for the look of fairSIM's images.")
+    ] = "wiener",
+    apodisation: Annotated[
+        str, typer.Option(help="ideal, or support: smooth to where the bands end in each direction.")
+    ] = "ideal",
+    start: Annotated[
+        Path | None, typer.Option(help="Look for stripes near those of this record (JSON of another image).")
+    ] = None,
+    stripes: Annotated[
+        Path | None, typer.Option(help="Take the stripes of this record as they are, as of a brighter stack.")
+    ] = None,
+    each: Annotated[
+        bool, typer.Option("--each", help="Estimate the stripes of every stack of a series.")
+    ] = False,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Also write a PNG that shows what it rests on.")
+    ] = False,
+) -> None:
+    """Reconstruct raw stacks by classical SIM: stripes are found in the frames, or the stack is refused."""
+    from pipelines.reconstructing import Options, outputs, reconstruct_file
+    from pipelines.stacks import Stated
+    from sim_models.config import BadInput, parse
+    from sim_models.optics.reconstruct import ReconstructionSettings
+
+    settings = parse(
+        ReconstructionSettings,
+        {"look": look, "strength": strength, "apodisation": apodisation, "positive": positive},
+        "options",
+    )
+    stated = Stated(pixel_um, na, emission_um, offset, gain, read_noise)
+    options = Options(settings, stated, angles, phases, order, harmonics, start, stripes, each, sheet)
+    options.refuse_nonsense()
+    refusals = []
+    for file, target in zip(files, outputs(files, out), strict=True):
+        try:
+            done = reconstruct_file(file, target, options)
+        except BadInput as refusal:
+            # What can be done of several is done; what cannot is told at the end.
+            refusals.append(str(refusal))
+            continue
+        for doubt in done.warnings:
+            print(f"warning: {file}: {doubt}", file=sys.stderr)
+        print(
+            f"{done.path}: {' x '.join(map(str, done.shape))}, {done.pixel_um:.4f} um per pixel; {done.sentence}"
+        )
+    if refusals:
+        raise BadInput("\nerror: ".join(refusals))
 
 
 @app.command()

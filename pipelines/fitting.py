@@ -111,7 +111,7 @@ def _pictures(job: Job, restorer: Restorer, folder: Path, evaluation: Evaluation
     folder.mkdir(exist_ok=True)
     fields = Prepared.open(Path(job.dataset)).fields("val")
     first = [field for field in fields if field.cell == fields[0].cell]
-    for restored in restore(first, {restorer.card.arm: restorer}, evaluation.wiener):
+    for restored in restore(first, {restorer.card.arm: restorer}):
         table = score(restored, evaluation.border_px)
         save_panel(restored, table, folder / f"{restored.field.level}.png")
     return folder

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from sim_models.config import BadInput, Settings, choice_of, parse, read_yaml
 from sim_models.evaluation.gate import GateSettings
 from sim_models.evaluation.intervals import Bootstrap
+from sim_models.optics.reconstruct import ReconstructionSettings
 from sim_models.recipe import AnyNetwork, Recipe
 from sim_models.sources import objects
 from sim_models.sources.simulation import Acquisition
@@ -55,8 +56,6 @@ class Evaluation(Settings):
 
     border_px: NonNegativeInt
     """pixels of the restored image left out along every edge"""
-    wiener: PositiveFloat
-    """regularisation of the classical reconstruction among the baselines"""
     bootstrap: Bootstrap
 
 
@@ -72,6 +71,8 @@ class Params(Settings):
     acquisition: Acquisition
     structures: dict[str, Structure]
     split: SplitSettings
+    reconstruction: ReconstructionSettings
+    """of the classical SIM that every study compares with"""
     models: dict[str, Model]
     transfers: dict[str, Transfer]
     evaluation: Evaluation

@@ -1,6 +1,7 @@
-"""Stage `prepare`: check every field, bring it to photons, add its wide-field, split by cell."""
+"""Stage `prepare`: check every field, bring it to photons, add its wide-field and classical SIM, split by cell."""
 
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from pipelines.stage import DATA, run, whole_folder
 from sim_models.field import Field
 from sim_models.sources.layouts import ome_fields
 from sim_models.sources.prepared import Prepared
+from sim_models.sources.reconstruction import with_reconstructions
 from sim_models.sources.split import split_by_cell
 
 
@@ -18,9 +20,10 @@ def main(structure: str) -> None:
     params.structure(structure)
     cells = []
     with whole_folder(DATA / "fields" / structure) as folder:
-        for field in ome_fields.fields(DATA / "raw" / structure):
-            ome_fields.write(folder, prepared(field))
-            cells.append(field.cell)
+        for cell, levels in groupby(ome_fields.fields(DATA / "raw" / structure), lambda field: field.cell):
+            for field in with_reconstructions([prepared(level) for level in levels], params.reconstruction):
+                ome_fields.write(folder, field)
+            cells.append(cell)
         Prepared.seal(folder, structure, split_by_cell(cells, params.split, structure))
 
 

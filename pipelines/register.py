@@ -125,7 +125,7 @@ def _champion_scores(registry: Registry, name: str, prepared: Prepared, params: 
     with tempfile.TemporaryDirectory() as temporary:
         champion = Restorer.load(registry.fetch(f"models:/{name}@{CHAMPION}", Path(temporary)))
     fields = prepared.fields("test")
-    restored = restore(fields, {CHAMPION_ARM: champion}, params.evaluation.wiener)
+    restored = restore(fields, {CHAMPION_ARM: champion})
     table = pd.concat([score(each, params.evaluation.border_px) for each in restored], ignore_index=True)
     return table[table["arm"] == CHAMPION_ARM]
 

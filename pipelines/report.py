@@ -50,8 +50,6 @@ class Outcome:
     test: Estimate
     blocks: list[Block]
     worse: list[str]
-    knows_stripes: bool
-    """whether classical SIM is among the baselines, with the stripes as they were simulated"""
     panels: list[tuple[str, str]]
     """light level and picture, as a data URI"""
     registered: Registered
@@ -182,16 +180,16 @@ def _outcome(params: Params, kind: str, key: str, scores: pd.DataFrame, learning
     levels, bootstrap = _levels(params), params.evaluation.bootstrap
     registered = Registered.model_validate_json((REPORTS / "registered" / f"{key}.json").read_text())
     table = blocks(scores, levels, bootstrap)
-    rows = {row.arm: row for row in table[0].rows}
+    reached = {row.arm: row.entries[0] for row in table[0].rows}[registered.arm]
+    assert reached is not None, "every arm has a PSNR"
     details = REPORTS / kind / key / "details"
     return Outcome(
         key=key,
         structure=str(scores["structure"].iloc[0]),
         arm=registered.arm,
-        test=rows[registered.arm].entries[0].estimate,
+        test=reached.estimate,
         blocks=table,
         worse=worse(scores, registered.arm, levels, bootstrap),
-        knows_stripes="wiener" in rows,
         panels=[(level, _picture(details / f"panel_{level}.png")) for level in levels],
         registered=registered,
         learning=Markup(learning),
@@ -216,7 +214,7 @@ def _bars(study: StudyRecord) -> list[figures.Bar]:
 
 def _paired(params: Params, scores: pd.DataFrame) -> str:
     psnrs = scores[scores["metric"] == MAIN].pivot(index=["cell", "level"], columns="arm", values="value")
-    others = [arm for arm in ("direct", "scratch", "wiener") if arm in psnrs]
+    others = [arm for arm in ("direct", "scratch", "reconstruction") if arm in psnrs]
     bootstrap = params.evaluation.bootstrap
     return figures.paired_differences(
         {other: (psnrs["finetune"] - psnrs[other]).dropna().reset_index(name="value") for other in others},

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.stacks import refuse_unusable, stacks_of
 from pipelines.stage import project_root
 from sim_models.config import BadInput
-from sim_models.field import FrameOrder, Image
+from sim_models.field import FrameOrder
 from sim_models.images import ImageFile, read, write_ome
 from sim_models.restorer import SETTINGS, Card, Restorer
-from sim_models.sources.checks import SATURATED_SHARE, largest, saturated_share
 
 PIXEL_TOLERANCE = 0.1
 """a pixel that differs by more than this share from the training data's is worth a warning"""
@@ -56,17 +56,14 @@ def restore_file(
     _refuse_output(out, path)
     file = read(path)
     restorer = load(model)
-    stacks = stacks_of(file, restorer.card, order, path)
+    card = restorer.card
+    stacks = stacks_of(file, (card.angles, card.phases), order, path, "the model restores stacks of")
     pixel_um = pixel_um or file.pixel_um
     if pixel_um is None:
         raise BadInput(
             f"{path}: does not say its pixel size; give it with --pixel-um, for example --pixel-um 0.065"
         )
-    if (share := saturated_share(stacks)) > SATURATED_SHARE:
-        raise BadInput(
-            f"{path}: is saturated: {share:.1%} of the pixels of a frame are at {largest(stacks.dtype)}, where the "
-            "stripes are lost; take it again with less light or a shorter exposure"
-        )
+    refuse_unusable(stacks, path)
     tiles = None if max(stacks.shape[-2:]) <= tile_px else tile_px
     restored = np.stack(
         [restorer(stack, tiles, _nth(number, len(stacks), progress)) for number, stack in enumerate(stacks)]
@@ -113,41 +110,6 @@ def load(model: str) -> Restorer:
         )
     with tempfile.TemporaryDirectory() as temporary:
         return Restorer.load(Registry.open(root).fetch(model, Path(temporary)))
-
-
-def stacks_of(file: ImageFile, card: Card, order: FrameOrder, path: Path) -> Image:
-    """The stacks of a file as (T, A, P, Y, X), for a model of that many angles and phases.
-
-    Raises:
-        BadInput: if the frames cannot be those of whole stacks.
-    """
-    layout, data = (card.angles, card.phases), np.asarray(file.data)
-    wanted = f"{layout[0] * layout[1]} frames ({layout[0]} angles x {layout[1]} phases)"
-    if data.ndim < 3 or "S" in file.axes:
-        raise BadInput(
-            f"{path}: holds a single image ({file.axes}), but the model restores stacks of {wanted}"
-        )
-    if "A" in file.axes and "P" in file.axes:
-        found = data.shape[file.axes.index("A")], data.shape[file.axes.index("P")]
-        if found != layout:
-            raise BadInput(
-                f"{path}: has {found[0]} angles x {found[1]} phases, but the model restores {wanted}"
-            )
-        return data.reshape(-1, *layout, *data.shape[-2:])
-    if data.shape[-3] == layout[0] * layout[1]:
-        return _in_order(data.reshape(-1, *data.shape[-3:]), layout, order)
-    shape = " x ".join(map(str, data.shape))
-    raise BadInput(
-        f"{path}: holds {shape} ({file.axes}), but the model restores stacks of {wanted}; "
-        "split or reorder the file, or choose a model for its layout"
-    )
-
-
-def _in_order(frames: Image, layout: tuple[int, int], order: FrameOrder) -> Image:
-    angles, phases = layout
-    if order is FrameOrder.ANGLE_MAJOR:
-        return frames.reshape(-1, angles, phases, *frames.shape[-2:])
-    return frames.reshape(-1, phases, angles, *frames.shape[-2:]).swapaxes(1, 2)
 
 
 def _doubts(stacks: NDArray[np.generic], pixel_um: float, card: Card, file: ImageFile) -> list[str]:

@@ -76,9 +76,9 @@ class Illumination(Settings):
     At a point r = (x, y) um from the centre of pixel (0, 0), x to the right and y down,
     angle a and phase p have the relative intensity
 
-        brightness[a][p] * (1 + sum_h modulation[a][h] * cos((h + 1) * (2 pi k_a . r + phase_rad[a][p]) + lead_rad[a][h]))
+        brightness[a][p] * (1 + sum_h modulation[a][h] * cos((h + 1) * u + lead_rad[a][h]))
 
-    with k_a = (cos(angle_rad[a]), sin(angle_rad[a])) / spacing_um[a].
+    with u = 2 pi k_a . r + phase_rad[a][p] and k_a = (cos(angle_rad[a]), sin(angle_rad[a])) / spacing_um[a].
     """
 
     angle_rad: tuple[float, ...]
@@ -105,7 +105,9 @@ class Illumination(Settings):
             raise ValueError(f"angle_rad, spacing_um, {', '.join(given)} must have one entry per angle")
         for names in (("phase_rad", "brightness"), ("modulation", "lead_rad")):
             if len({len(row) for name in names for row in given.get(name, ())}) != 1:
-                raise ValueError(f"{' and '.join(names)} must have the same number of entries for every angle")
+                raise ValueError(
+                    f"{' and '.join(names)} must have the same number of entries for every angle"
+                )
         return self
 
 

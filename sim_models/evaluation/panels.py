@@ -13,7 +13,7 @@ from sim_models.field import Image
 TITLES = {
     "widefield": "wide-field",
     "bicubic": "bicubic",
-    "wiener": "classical SIM",
+    "reconstruction": "classical SIM",
     "direct": "direct",
     "scratch": "from scratch",
     "finetune": "fine-tuned",
@@ -24,17 +24,19 @@ CAPTION = "psnr_targetrange_noscale"
 
 
 def save_panel(restored: Restored, table: pd.DataFrame, path: Path) -> None:
-    """One raw frame, the restored images and the reference above; what is wrong with each below.
+    """One raw frame, the restored images and the reference; what is wrong with each; what the frames say of each.
 
     Grey runs from 0.1 to 99.9 percentile of the reference in all restored images; errors from minus to
-    plus half of that. Below each stands its PSNR, taken from the score `table`.
+    plus half of that. Below each stands its PSNR, taken from the score `table`. The last row shows where an image
+    would have given other raw frames (see `optics.consistency`), up to the limit of chance.
     """
     names = [name for name in TITLES if name in restored.images and name != "bicubic"]
     target, field = restored.target, restored.field
     low, high = (float(limit) for limit in np.percentile(target, [0.1, 99.9]))
     reach = (high - low) / 2
-    figure = Figure(figsize=(2.2 * (len(names) + 2), 5.2), layout="constrained")
-    axes: Any = figure.subplots(2, len(names) + 2)
+    rows = 3 if restored.consistency else 2
+    figure = Figure(figsize=(2.2 * (len(names) + 2), 2.6 * rows), layout="constrained")
+    axes: Any = figure.subplots(rows, len(names) + 2)
     raw = field.image("raw")[0, 0]
     _show(axes[0, 0], raw, "one raw frame", *np.percentile(raw, [0.1, 99.9]))
     _say(axes[1, 0], "restored\nminus reference")
@@ -44,8 +46,24 @@ def save_panel(restored: Restored, table: pd.DataFrame, path: Path) -> None:
         _show(axes[1, column], image - target, _caption(table, restored, name), -reach, reach, "RdBu_r")
     _show(axes[0, -1], target, "reference", low, high)
     _say(axes[1, -1], f"red: too bright\nblue: too dark\nfull colour: {reach:.3g} {field.unit}")
+    if restored.consistency:
+        _show_consistency(axes[2], restored, names)
     figure.suptitle(f"{field.structure}, {field.cell}, {field.level} light", fontsize=11)
     figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _show_consistency(axes: Any, restored: Restored, names: list[str]) -> None:
+    """What the raw frames say of each image."""
+    _say(axes[0], "raw frames\nagainst image")
+    limit = next(iter(restored.consistency.values())).limit
+    for column, name in enumerate(names, 1):
+        if found := restored.consistency.get(name):
+            share = 100 * float(found.flagged.float().mean())
+            score = found.score_map.numpy()
+            _show(axes[column], score, f"{share:.2g} % contradicted", -limit, limit, "PuOr")
+        else:
+            axes[column].set_axis_off()
+    _say(axes[-1], f"brown: light missing\npurple: too much\nfull colour: {limit:.1f} sigma")
 
 
 def _caption(table: pd.DataFrame, restored: Restored, arm: str) -> str:

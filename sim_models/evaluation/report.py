@@ -1,11 +1,12 @@
 """Scores for people: tables with the best marked, differences in words, and what did worse."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from sim_models.evaluation.baselines import BASELINES
+from sim_models.evaluation.consistency import FLAGGED
 from sim_models.evaluation.intervals import Bootstrap, Estimate, means, paired_differences
 from sim_models.evaluation.metrics import METRICS
 from sim_models.evaluation.panels import TITLES
@@ -30,7 +31,7 @@ class Column:
     @property
     def higher_is_better(self) -> bool:
         """Which way is up."""
-        return METRICS[self.metric].higher_is_better
+        return self.metric in METRICS and METRICS[self.metric].higher_is_better
 
 
 COLUMNS = (
@@ -45,6 +46,13 @@ COLUMNS = (
         "dB",
         2,
         "PSNR after the best gain and offset: structure alone",
+    ),
+    Column(
+        FLAGGED,
+        "contradicted",
+        "%",
+        2,
+        "share of the image that the raw frames contradict: it would have given others; a perfect image has none",
     ),
 )
 
@@ -74,7 +82,8 @@ class Row:
     """An arm or baseline with one entry per column."""
 
     arm: str
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry | None, ...]
+    """None where the fields do not allow a metric"""
 
     @property
     def title(self) -> str:
@@ -158,23 +167,28 @@ def _rows(scores: pd.DataFrame, bootstrap: Bootstrap) -> tuple[Row, ...]:
     shown = scores[scores["metric"].isin([column.metric for column in COLUMNS])]
     estimates = {(arm, metric): found for (_, arm, metric), found in means(shown, bootstrap).items()}
     arms = [arm for arm in reversed(TITLES) if (arm, MAIN) in estimates]
-    best = {column: _best([estimates[arm, column.metric] for arm in arms], column) for column in COLUMNS}
+    found = {column: {arm: estimates.get((arm, column.metric)) for arm in arms} for column in COLUMNS}
+    best = {column: _best(each.values(), column) for column, each in found.items()}
     return tuple(
-        Row(arm, tuple(_entry(estimates[arm, column.metric], column, best[column]) for column in COLUMNS))
+        Row(arm, tuple(_entry(found[column][arm], column, best[column]) for column in COLUMNS))
         for arm in arms
     )
 
 
-def _best(estimates: Sequence[Estimate], column: Column) -> float:
-    return (max if column.higher_is_better else min)(estimate.mean for estimate in estimates)
+def _best(estimates: Iterable[Estimate | None], column: Column) -> float | None:
+    means = [estimate.mean for estimate in estimates if estimate is not None]
+    return (max if column.higher_is_better else min)(means) if means else None
 
 
-def _entry(estimate: Estimate, column: Column, best: float) -> Entry:
-    return Entry(estimate, column.decimals, best=estimate.mean == best)
+def _entry(estimate: Estimate | None, column: Column, best: float | None) -> Entry | None:
+    return None if estimate is None else Entry(estimate, column.decimals, best=estimate.mean == best)
 
 
 def _losses(scores: pd.DataFrame, arm: str, rival: str, bootstrap: Bootstrap) -> Iterator[str]:
     for column in COLUMNS:
+        measured = scores.loc[scores["metric"] == column.metric, "arm"]
+        if not {arm, rival} <= set(measured):
+            continue
         found = difference(scores, rival, arm, column.metric, bootstrap)
         if _is_better(found, column.higher_is_better):
             size = number(found.mean, column.decimals, signed=True)

@@ -1,6 +1,7 @@
 """How noisy frames are, measured where the objective passes nothing: beyond its cutoff."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 
@@ -38,8 +39,18 @@ def power(spectrum: torch.Tensor) -> torch.Tensor:
     return spectrum.real.square() + spectrum.imag.square()
 
 
-def frame_variance(frames: torch.Tensor, window: torch.Tensor, cutoff: float, camera: Camera | None) -> torch.Tensor:
-    """(A,) noise variance of a pixel of frames (A, P, Y, X), mean over the field, in their unit squared.
+@dataclass(frozen=True)
+class Noise:
+    """What is random in the frames of each angle."""
+
+    variance: torch.Tensor
+    """(A,) of a pixel, mean over the field, in the unit of the frames squared"""
+    coloured: bool
+    """whether neighbouring pixels share their noise: the frames were interpolated or smoothed"""
+
+
+def frame_noise(frames: torch.Tensor, window: torch.Tensor, cutoff: float, camera: Camera | None) -> Noise:
+    """Noise of frames (A, P, Y, X).
 
     From differences of frames, in which everything that stands still is gone, beyond the cutoff. Frames that were
     interpolated or smoothed have less noise there than below it, where the means of different angles tell it. Where
@@ -58,7 +69,7 @@ def frame_variance(frames: torch.Tensor, window: torch.Tensor, cutoff: float, ca
     free = (share > BEYOND).nonzero()[:, 0]
     if len(free) < ENOUGH_FREQUENCIES:
         if camera is not None:
-            return frames.mean(dim=(1, 2, 3)).double().clamp(min=0) + camera.read_noise**2
+            return Noise(frames.mean(dim=(1, 2, 3)).double().cpu().clamp(min=0) + camera.read_noise**2, False)
         free = share.topk(max(1, int(OUTERMOST * len(share)))).indices
     spectra = power(torch.fft.rfft2((frames[:, 0] - frames[:, 1]) * window)).flatten(1)
     energy = float(window.square().sum())
@@ -67,23 +78,27 @@ def frame_variance(frames: torch.Tensor, window: torch.Tensor, cutoff: float, ca
     if len(frames) > 1 and min(int(near.sum()), int(far.sum())) >= ENOUGH_FREQUENCIES:
         colour = _level(spectra[:, near]) / _level(spectra[:, far]).clamp(min=1e-300)
         if float(colour.mean()) > COLOURED:
-            variance = variance * _excess(frames, window, variance, (share > IN_BAND[0]) & (share < IN_BAND[1]))
-    return variance
+            in_band = (share > IN_BAND[0]) & (share < IN_BAND[1])
+            return Noise(variance * _excess(frames, window, variance, in_band), True)
+    return Noise(variance, False)
 
 
 def _level(spectra: torch.Tensor) -> torch.Tensor:
     """(A,) mean of exponentially distributed powers (A, K), from the mean of their logarithms."""
-    level: torch.Tensor = (spectra.clamp(min=1e-30).log().mean(dim=1) - MEAN_LOG_OF_EXPONENTIAL).exp().double()
-    return level
+    logs = spectra.clamp(min=1e-30).log().mean(dim=1) - MEAN_LOG_OF_EXPONENTIAL
+    return logs.exp().double().cpu()
 
 
-def _excess(frames: torch.Tensor, window: torch.Tensor, variance: torch.Tensor, band: torch.Tensor) -> torch.Tensor:
-    """Noise in a band of frequencies relative to `variance` (A,), from the means of angles brought to one brightness."""
+def _excess(
+    frames: torch.Tensor, window: torch.Tensor, variance: torch.Tensor, band: torch.Tensor
+) -> torch.Tensor:
+    """Noise in a band of frequencies over `variance` (A,), from the angles' means brought to one brightness."""
     mean = frames.mean(dim=1)
     brightness = mean.mean(dim=(1, 2))
-    mean, noise = mean / brightness[:, None, None], variance / brightness.double().square() / frames.shape[1]
+    mean = mean / brightness[:, None, None]
+    noise = variance / brightness.double().cpu().square() / frames.shape[1]
     spectra = power(torch.fft.rfft2((mean - mean.roll(1, 0)) * window)).flatten(1)[:, band]
-    excess = _level(spectra) / window.square().sum() / (noise + noise.roll(1, 0))
+    excess = _level(spectra) / float(window.square().sum()) / (noise + noise.roll(1, 0))
     return excess.mean().clamp(min=1)
 
 

@@ -41,7 +41,8 @@ def unmixing(phase_rad: torch.Tensor, gain: torch.Tensor, harmonics: int) -> tor
 def separated(frames: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Bands (..., A, 2 H + 1, Y, X) of frames (..., A, P, Y, X) with weights (A, 2 H + 1, P)."""
     flat = frames.flatten(-2)
-    return (weights.to(flat) @ flat).unflatten(-1, frames.shape[-2:])
+    bands: torch.Tensor = weights.to(flat) @ flat
+    return bands.reshape(*bands.shape[:-1], *frames.shape[-2:])
 
 
 def as_complex(bands: torch.Tensor) -> torch.Tensor:

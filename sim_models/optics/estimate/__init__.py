@@ -12,7 +12,7 @@ summary  what all steps found, put together
 blind    the order of all this
 """
 
-from sim_models.optics.estimate.blind import estimate
+from sim_models.optics.estimate.blind import estimate, usual_harmonics
 from sim_models.optics.estimate.result import AngleEstimate, Estimate, NoPattern
 
-__all__ = ["AngleEstimate", "Estimate", "NoPattern", "estimate"]
+__all__ = ["AngleEstimate", "Estimate", "NoPattern", "estimate", "usual_harmonics"]

@@ -43,11 +43,11 @@ class Bands:
 def even_steps(scene: Scene) -> Steps:
     """Equal phase steps, and equal brightness unless the frames' means say otherwise outright."""
     angles, phases = scene.frames.shape[:2]
-    gain = scene.frames.mean(dim=(2, 3)).double()
+    gain = scene.frames.mean(dim=(2, 3)).double().cpu()
     gain = gain / gain.mean()
     if bool((gain <= 0).any()) or float((gain - 1).abs().max()) < UNEQUAL:
         gain = torch.ones_like(gain)
-    return Steps(equal_phases(phases).to(gain).expand(angles, phases), gain, (False,) * angles)
+    return Steps(equal_phases(phases).expand(angles, phases), gain, (False,) * angles)
 
 
 def take_apart(scene: Scene, steps: Steps, harmonics: int) -> Bands:
@@ -56,9 +56,7 @@ def take_apart(scene: Scene, steps: Steps, harmonics: int) -> Bands:
         [unmixing(phase, gain, harmonics) for phase, gain in zip(steps.phase_rad, steps.gain, strict=True)]
     )
     bands = separated(scene.frames, weights)
-    squares = weights.square().sum(dim=2) * scene.variance[:, None].to(weights)
+    squares = weights.square().sum(dim=2) * scene.variance[:, None]
     variance = torch.cat([squares[:, :1], squares[:, 1::2] + squares[:, 2::2]], dim=1)
     widefield = bands[:, 0].mean(dim=0)
     return Bands(bands, variance, widefield, guess_object(scene, widefield))
-
-

@@ -14,7 +14,7 @@ from sim_models.optics.estimate.bands import Bands, Steps, even_steps, take_apar
 from sim_models.optics.estimate.refine import FrameFit, Images, Summit, phase_deviation
 from sim_models.optics.estimate.refuse import apart, refuse_disorder, refuse_missing, refuse_uncertain
 from sim_models.optics.estimate.result import Estimate
-from sim_models.optics.estimate.scene import Scene, set_scene
+from sim_models.optics.estimate.scene import set_scene
 from sim_models.optics.estimate.search import Atlas, LikelihoodMap, Peak
 from sim_models.optics.estimate.summary import summarise
 from sim_models.optics.otf import Otf
@@ -31,6 +31,12 @@ PHASE_FLOOR_RAD, GAIN_FLOOR = 0.01, 0.005
 
 INSIST = 1e-4
 """probability of deviations by chance below which they are believed"""
+
+
+def usual_harmonics(phases: int) -> int:
+    """Harmonics that so many phases per angle are taken for: two beams with 3 or 4, three with 5 or more."""
+    return 2 if phases >= num_bands(2) else 1
+
 
 def estimate(
     frames: torch.Tensor,
@@ -58,14 +64,18 @@ def estimate(
         hints = None if start is None else [_wave(*each, scene.pixel_um) for each in start]
         steps = even_steps(scene)
         bands = take_apart(scene, steps, harmonics)
-        peaks, maps = _find(scene, bands, harmonics, hints)
+        atlas = Atlas(scene, harmonics)
+        maps = _maps(atlas, bands)
+        peaks = _find(atlas, maps, hints)
         refuse_missing(scene, peaks, harmonics)
-        atlas = Atlas(scene, harmonics, finer=1)
         for trial in range(ROUNDS + 1):
             summits = [
                 refine.sharpen(each, bands.guess, peak.wave) for each, peak in zip(maps, peaks, strict=True)
             ]
-            peaks = [replace(peak, wave=top.wave, score=top.score) for peak, top in zip(peaks, summits, strict=True)]
+            peaks = [
+                replace(peak, wave=top.wave, score=top.score)
+                for peak, top in zip(peaks, summits, strict=True)
+            ]
             refuse_missing(scene, peaks, harmonics)
             images = refine.image(scene, bands.guess, [peak.wave for peak in peaks], harmonics)
             fits = refine.fit_frames(scene, images)
@@ -82,7 +92,9 @@ def estimate(
 
 def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, float]] | None) -> None:
     if frames.ndim != 4:
-        raise BadInput(f"frames have shape {tuple(frames.shape)}; expected angles x phases x rows x columns (APYX)")
+        raise BadInput(
+            f"frames have shape {tuple(frames.shape)}; expected angles x phases x rows x columns (APYX)"
+        )
     angles, phases, *shape = frames.shape
     if phases < num_bands(harmonics):
         raise BadInput(
@@ -90,7 +102,9 @@ def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, fl
             f"give at least {num_bands(harmonics)} phases or fewer harmonics"
         )
     if min(shape) < SMALLEST_PX:
-        raise BadInput(f"frames of {shape[0]} x {shape[1]} pixels are too small; {SMALLEST_PX} a side is the least")
+        raise BadInput(
+            f"frames of {shape[0]} x {shape[1]} pixels are too small; {SMALLEST_PX} a side is the least"
+        )
     if not math.isfinite(float(frames.sum())):
         raise BadInput("frames have NaN or infinite pixels; export the stack again")
     if start is not None and len(start) != angles:
@@ -107,26 +121,16 @@ def _maps(atlas: Atlas, bands: Bands) -> list[LikelihoodMap]:
     return [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(len(bands.all))]
 
 
-def _find(
-    scene: Scene, bands: Bands, harmonics: int, hints: Sequence[torch.Tensor] | None
-) -> tuple[list[Peak], list[LikelihoodMap]]:
-    """A peak for each angle: near its hint, or alone, or guided by those found alone, or all together; and the maps."""
-    atlas = Atlas(scene, harmonics, finer=1)
-    maps = _maps(atlas, bands)
-    if hints is None:
-        peaks = [search.strongest(atlas, each) for each in maps]
-        if all(peak.score >= peak.limit for peak in peaks):
-            return peaks, maps
-    atlas = Atlas(scene, harmonics, finer=2)
-    maps = _maps(atlas, bands)
-    tolerance = search.GUIDED_TOLERANCE * scene.cutoff
+def _find(atlas: Atlas, maps: Sequence[LikelihoodMap], hints: Sequence[torch.Tensor] | None) -> list[Peak]:
+    """A peak for each angle: near its hint, or alone, or guided by those found alone, or all together."""
+    tolerance = search.GUIDED_TOLERANCE * atlas.scene.cutoff
     if hints is not None:
-        peaks = [search.near(atlas, each, [hint], tolerance, "given") for each, hint in zip(maps, hints, strict=True)]
-        return peaks, maps
+        pairs = zip(maps, hints, strict=True)
+        return [search.near(atlas, each, [hint], tolerance, "given") for each, hint in pairs]
     peaks = [search.strongest(atlas, each) for each in maps]
-    found = [peak for peak in peaks if peak.score >= peak.limit]
+    found = [peak.wave for peak in peaks if peak.score >= peak.limit]
     if found and len(found) < len(peaks):
-        expected = _missing_directions([peak.wave for peak in found], len(peaks))
+        expected = _missing_directions(found, len(peaks))
         peaks = [
             peak if peak.score >= peak.limit else search.near(atlas, each, expected, tolerance, "guided")
             for peak, each in zip(peaks, maps, strict=True)
@@ -134,15 +138,17 @@ def _find(
     if len(peaks) > 1 and any(peak.score < peak.limit for peak in peaks):
         jointly = search.together(atlas, maps)
         if all(peak.score >= peak.limit for peak in jointly):
-            peaks = jointly
-    return peaks, maps
+            return jointly
+    return peaks
 
 
 def _missing_directions(found: Sequence[torch.Tensor], angles: int) -> list[torch.Tensor]:
     """Where the other angles should be if all are evenly spread over half a turn and equally long."""
     length = torch.stack([wave.norm() for wave in found]).mean()
     spread = [
-        search.rotated(wave / wave.norm() * length, math.pi * turn / angles) for wave in found for turn in range(1, angles)
+        search.rotated(wave / wave.norm() * length, math.pi * turn / angles)
+        for wave in found
+        for turn in range(1, angles)
     ]
     return [wave for wave in spread if all(apart(wave, other) > 0.25 * float(length) for other in found)]
 
@@ -178,9 +184,11 @@ def _covariances(
     covariances = []
     for angle, (likelihood, top) in enumerate(zip(maps, summits, strict=True)):
         finest = images.striped[angle, -1]
-        around = float(likelihood.noise[-1].at((atlas.harmonics * top.wave).norm()))
+        around = likelihood.noise[-1].at(float((atlas.harmonics * top.wave).norm()))
         alone = search.noise_left(atlas, bands.of(angle)[-1], bands.guess, finest, top.wave)
         summit = bool((torch.linalg.eigvalsh(top.curvature) > 0).all())
-        inverse = torch.linalg.inv(top.curvature) if summit else torch.full((2, 2), math.inf, dtype=torch.float64)
+        inverse = (
+            torch.linalg.inv(top.curvature) if summit else torch.full((2, 2), math.inf, dtype=torch.float64)
+        )
         covariances.append(inverse * (alone / around))
     return covariances

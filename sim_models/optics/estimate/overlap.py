@@ -69,7 +69,8 @@ def overlap(
     """Sums for a band (Y, X) at the wave vector (2,) of its harmonic; variances are per pixel."""
     energy = float(scene.window.square().sum())
     rows, columns = (
-        torch.fft.fftfreq(size, device=band.device) - float(part) for size, part in zip(scene.shape, wave, strict=True)
+        torch.fft.fftfreq(size, device=band.device) - float(part)
+        for size, part in zip(scene.shape, wave, strict=True)
     )
     near = rows.square()[:, None] + columns.square()
     both = (near < scene.cutoff**2) & (scene.radius < scene.cutoff) & (scene.otf > RELIABLE)
@@ -131,7 +132,9 @@ def profile(scene: Scene, width: float = 1.0, damping: float = 0.0) -> Profile:
     return Profile(tables[0][:, None], tables[1][None])
 
 
-def _corrected(sums: Overlap, stated: Profile, true: Profile) -> tuple[Table, Table, Table, Table, Table]:
+def _corrected(
+    sums: Overlap, stated: Profile, true: Profile
+) -> tuple[Table, Table, Table, Table, NDArray[np.bool_]]:
     """Both sides of c's equation for another OTF than they were summed with; its values; and which bins are left."""
     near = np.where(true.near > RELIABLE, true.near / np.maximum(stated.near, RELIABLE), 0.0)
     far = np.where(true.far > RELIABLE, true.far / np.maximum(stated.far, RELIABLE), 0.0)
@@ -153,7 +156,7 @@ def depth(sums: Overlap, stated: Profile, true: Profile) -> Depth:
     amplitude, sigma = 0.3, math.inf
     for _ in range(3):
         variance = 0.5 * (near**2 * sums.band_noise + (amplitude * far) ** 2 * sums.widefield_noise)
-        variance = np.maximum(variance * (expected + sums.widefield_noise * counts), 1e-300)
+        variance = np.maximum(variance * (expected + sums.widefield_noise * counts), 1e-200)
         weight = np.where(used, far * expected / variance, 0.0)
         gain = float((weight * widefield).sum())
         if gain <= 0:
@@ -163,7 +166,9 @@ def depth(sums: Overlap, stated: Profile, true: Profile) -> Depth:
     return Depth(amplitude, sigma, ((band - amplitude * widefield) ** 2 / variance)[used])
 
 
-def haze(overlaps: Sequence[Overlap], amplitudes: Sequence[float], stated: Profile, true: Profile) -> tuple[float, ...]:
+def haze(
+    overlaps: Sequence[Overlap], amplitudes: Sequence[float], stated: Profile, true: Profile
+) -> tuple[float, ...]:
     """(HAZE_RINGS,) share of the wide-field's power at low frequencies that has no stripes to match; 0 where not sure.
 
     Where the light of the stripes explains only the share s of the wide-field, the rest is out of focus.
@@ -181,7 +186,9 @@ def haze(overlaps: Sequence[Overlap], amplitudes: Sequence[float], stated: Profi
     share, sigma = 1 - matched / whole, np.sqrt(variance) / whole
     sure = seen & (share > HAZE_FLOOR + 3 * sigma)
     # Haze is smooth: beyond the first ring without it there is none.
-    return tuple(float(value) for value in np.where(np.logical_and.accumulate(sure), np.clip(share, 0, 0.99), 0.0))
+    return tuple(
+        float(value) for value in np.where(np.logical_and.accumulate(sure), np.clip(share, 0, 0.99), 0.0)
+    )
 
 
 WIDTHS = np.linspace(0.6, 1.5, 10)
@@ -201,9 +208,10 @@ class OtfFit:
     """How the bands would agree best: by another width of the OTF, or by another attenuation."""
 
     width: float
-    width_sigma: float
+    width_sigma: float | None
+    """None where the overlap does not tell; also below"""
     attenuation: float
-    attenuation_sigma: float
+    attenuation_sigma: float | None
     believed: Literal["stated", "width", "attenuation"]
 
 
@@ -223,13 +231,14 @@ def fit_otf(scene: Scene, overlaps: Sequence[Overlap]) -> OtfFit:
     if math.isfinite(best) and (as_stated / best - 1) * counts > BELIEVED:
         believed = "width" if width.misfit < damping.misfit else "attenuation"
     attenuation = math.exp(-damping.place)
-    return OtfFit(width.place, width.sigma, attenuation, attenuation * damping.sigma, believed)
+    damping_sigma = None if damping.sigma is None else attenuation * damping.sigma
+    return OtfFit(width.place, width.sigma, attenuation, damping_sigma, believed)
 
 
 @dataclass(frozen=True)
 class _Lowest:
     place: float
-    sigma: float
+    sigma: float | None
     misfit: float
 
 
@@ -238,7 +247,7 @@ def _lowest(misfit: Callable[[float], float], places: Table, stated: float, coun
     values = [misfit(float(place)) for place in places]
     best = int(np.argmin(values))
     if math.isinf(values[best]):
-        return _Lowest(stated, math.inf, math.inf)
+        return _Lowest(stated, None, math.inf)
     step = float(places[1] - places[0])
     around = float(places[best]) - step, float(places[best]) + step
     found = minimize_scalar(misfit, bounds=around, method="bounded", options={"xatol": step / 50})
@@ -246,5 +255,5 @@ def _lowest(misfit: Callable[[float], float], places: Table, stated: float, coun
     near = step / 10
     bend = (misfit(place - near) - 2 * height + misfit(place + near)) / near**2
     # At the lowest point the chi-squared over its mean rises by one within one standard deviation.
-    sigma = math.sqrt(2 * height / bend / counts) if math.isfinite(bend) and bend > 0 else math.inf
+    sigma = math.sqrt(2 * height / bend / counts) if math.isfinite(bend) and bend > 0 else None
     return _Lowest(place, sigma, height)

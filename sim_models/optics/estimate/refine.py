@@ -40,11 +40,13 @@ class Moments:
 def moments(image: torch.Tensor, wave: torch.Tensor) -> Moments:
     """sum of image(r) exp(-2 pi i q . r) over an image (Y, X), r from its centre, with derivatives in q = wave."""
     factors = []
-    for frequency, axis in zip(wave, centred((image.shape[0], image.shape[1]), wave.device), strict=True):
+    for frequency, axis in zip(
+        wave.tolist(), centred((image.shape[0], image.shape[1]), image.device), strict=True
+    ):
         phasor = torch.exp(-2j * math.pi * frequency * axis)
         slope = -2j * math.pi * axis
         factors.append(torch.stack([phasor, slope * phasor, slope.square() * phasor]).to(torch.complex64))
-    table = ((factors[0] @ image) @ factors[1].T).to(torch.complex128)
+    table = ((factors[0] @ image) @ factors[1].T).cpu().to(torch.complex128)
     return Moments(
         table[0, 0],
         torch.stack([table[1, 0], table[0, 1]]),
@@ -82,25 +84,29 @@ def sharpen(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) -> Summ
 def _best_around(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) -> torch.Tensor:
     """The place with the highest T among `FIRST_LOOK` around a wave vector, in steps of its finest harmonic."""
     harmonics, shape = likelihood.harmonics, likelihood.products.shape[1:]
-    rows, columns = (
-        part + FIRST_LOOK.to(wave.device) / size / harmonics for part, size in zip(wave, shape, strict=True)
-    )
-    total = torch.zeros(len(rows), len(columns), device=wave.device)
-    for order, (product, noise) in enumerate(zip(likelihood.products, likelihood.noise, strict=True), start=1):
-        level = float(noise.at((order * wave).norm()))
+    rows, columns = (part + FIRST_LOOK / size / harmonics for part, size in zip(wave, shape, strict=True))
+    total = torch.zeros(len(rows), len(columns))
+    for order, (product, noise) in enumerate(
+        zip(likelihood.products, likelihood.noise, strict=True), start=1
+    ):
+        level = noise.at(float((order * wave).norm()))
         places = [
-            (order * axis * size).round().long() % size for axis, size in zip((rows, columns), shape, strict=True)
+            (order * axis * size).round().long() % size
+            for axis, size in zip((rows, columns), shape, strict=True)
         ]
         energy = guess.energy[places[0][:, None], places[1]]
-        inner = _phasors(order * rows, shape[0]) @ product @ _phasors(order * columns, shape[1]).T
-        total += power(inner) / (energy * level)
+        down, right = (
+            _phasors(order * axis, size).to(product)
+            for axis, size in zip((rows, columns), shape, strict=True)
+        )
+        total += (power(down @ product @ right.T) / (energy * level)).cpu()
     row, column = divmod(int(total.argmax()), len(columns))
     return torch.stack([rows[row], columns[column]])
 
 
 def _phasors(frequencies: torch.Tensor, size: int) -> torch.Tensor:
     """(K, size) exp(-2 pi i f r) for frequencies (K,), r from the centre of an axis."""
-    axis = centred((size, size), frequencies.device)[0]
+    axis = centred((size, size))[0]
     return torch.exp(-2j * math.pi * frequencies[:, None] * axis).to(torch.complex64)
 
 
@@ -108,11 +114,17 @@ def _slopes(
     likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor
 ) -> tuple[float, torch.Tensor, torch.Tensor]:
     """T, its gradient (2,) and Hessian (2, 2) in the wave vector of the first harmonic."""
-    score, gradient, hessian = 0.0, torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
-    for order, (product, noise) in enumerate(zip(likelihood.products, likelihood.noise, strict=True), start=1):
+    score, gradient, hessian = (
+        0.0,
+        torch.zeros(2, dtype=torch.float64),
+        torch.zeros(2, 2, dtype=torch.float64),
+    )
+    for order, (product, noise) in enumerate(
+        zip(likelihood.products, likelihood.noise, strict=True), start=1
+    ):
         inner = moments(product, order * wave)
         total, fall = _energy(guess.energy, order * wave)
-        level = float(noise.at((order * wave).norm()))
+        level = noise.at(float((order * wave).norm()))
         conjugate = inner.value.conj()
         ratio = (conjugate * inner.value).real / total
         slope = 2 * (conjugate * inner.gradient).real
@@ -121,23 +133,26 @@ def _slopes(
         first = (slope - ratio * fall) / total
         second = (bend - torch.outer(first, fall) - torch.outer(fall, first)) / total
         score += float(ratio) / level
-        gradient += order * first.cpu() / level
-        hessian += order**2 * second.cpu() / level
+        gradient += order * first / level
+        hessian += order**2 * second / level
     return score, gradient, hessian
 
 
-def _energy(energy: torch.Tensor, wave: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _energy(energy: torch.Tensor, wave: torch.Tensor) -> tuple[float, torch.Tensor]:
     """Value and gradient (2,) of <s_q, s_q> between grid points, from the nearest point and its neighbours."""
-    sizes = torch.tensor(energy.shape, dtype=torch.float64, device=wave.device)
+    sizes = torch.tensor(energy.shape, dtype=torch.float64)
     place = wave * sizes
     nearest = place.round()
     row, column = (int(index) % size for index, size in zip(nearest, energy.shape, strict=True))
     down, right = (row + 1) % energy.shape[0], (column + 1) % energy.shape[1]
-    slopes = torch.stack(
-        [energy[down, column] - energy[row - 1, column], energy[row, right] - energy[row, column - 1]]
+    slopes = torch.tensor(
+        [
+            float(energy[down, column] - energy[row - 1, column]),
+            float(energy[row, right] - energy[row, column - 1]),
+        ]
     ).double()
-    slopes = slopes / 2 * sizes
-    return energy[row, column].double() + (slopes * (place - nearest) / sizes).sum(), slopes
+    value = float(energy[row, column]) + float((slopes / 2 * (place - nearest)).sum())
+    return value, slopes / 2 * sizes
 
 
 @dataclass(frozen=True)
@@ -153,8 +168,12 @@ class Images:
 def image(scene: Scene, guess: Guess, waves: Sequence[torch.Tensor], harmonics: int) -> Images:
     """Image the guess in stripes of wave vectors (2,), one for each angle."""
     plain = filtered(guess.object, scene.otf)
-    striped = [scene.blurred(guess.object * scene.carrier(h * wave)) for wave in waves for h in range(1, harmonics + 1)]
-    return Images(plain, torch.stack(striped).unflatten(0, (len(waves), harmonics)))
+    striped = [
+        scene.blurred(guess.object * scene.carrier(h * wave))
+        for wave in waves
+        for h in range(1, harmonics + 1)
+    ]
+    return Images(plain, torch.stack(striped).reshape(len(waves), harmonics, *scene.shape))
 
 
 @dataclass(frozen=True)
@@ -179,13 +198,13 @@ def fit_frames(scene: Scene, images: Images) -> list[FrameFit]:
     weighted = regressors * scene.window.flatten()
     # Noise of each pixel: shot noise of the light there, and read noise.
     noise = regressors[0].clamp(min=0) + scene.read_variance
-    gram = (weighted @ regressors.T).double()
-    spread = ((weighted * noise) @ weighted.T).double()
-    seen = (weighted @ scene.frames.flatten(0, 1).flatten(1).T).double()
+    gram = (weighted @ regressors.T).double().cpu()
+    spread = ((weighted * noise) @ weighted.T).double().cpu()
+    seen = (weighted @ scene.frames.flatten(0, 1).flatten(1).T).double().cpu()
     fits = []
     for angle in range(angles):
         first = 1 + 2 * harmonics * angle
-        own = torch.tensor([0, *range(first, first + 2 * harmonics)], device=gram.device)
+        own = torch.tensor([0, *range(first, first + 2 * harmonics)])
         inverse = torch.linalg.inv(gram[own][:, own])
         sigma = (inverse @ spread[own][:, own] @ inverse).diagonal()[:, None].sqrt()
         fits.append(_solved(inverse @ seen[own], sigma, scene.frames.shape[:2]))
@@ -198,7 +217,8 @@ def _solved(solution: torch.Tensor, sigma: torch.Tensor, shape: torch.Size) -> F
     root = gain.clamp(min=1e-12).sqrt()
     amplitude = torch.complex(solution[1::2], solution[2::2]) / gain
     amplitude_sigma = torch.maximum(sigma[1::2], sigma[2::2]) / root
-    return FrameFit(*(each.unflatten(-1, shape) for each in (gain, sigma[0] * root, amplitude, amplitude_sigma)))
+    values = (gain, sigma[0] * root, amplitude, amplitude_sigma)
+    return FrameFit(*(each.reshape(*each.shape[:-1], *shape) for each in values))
 
 
 def phase_deviation(fit: FrameFit, angle: int, phase_rad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

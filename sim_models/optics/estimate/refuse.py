@@ -38,16 +38,19 @@ def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
     message = f"no stripes found in {which}: {_told(peaks[worst])} at the best wave vector"
     swapped = _swapped(scene)
     if swapped is not None:
-        atlas, bands = search.Atlas(swapped, harmonics, finer=2), take_apart(swapped, even_steps(swapped), harmonics)
+        atlas, bands = (
+            search.Atlas(swapped, harmonics),
+            take_apart(swapped, even_steps(swapped), harmonics),
+        )
         maps = [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(angles)]
         other = [search.strongest(atlas, likelihood) for likelihood in maps]
         if all(peak.score >= peak.limit for peak in other):
             scores = _list(f"{peak.score:.0f}" for peak in other)
-            message += f"; read as phase-major the angles score {scores}, so the frames run phase by phase: change the order"
+            message += f"; read as phase-major they score {scores}, so the frames run phase by phase: change the order"
             raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
     message += (
-        f"; check that the frames are {angles} angles x {phases} phases in angle-major order, and pixel size, numerical "
-        "aperture and wavelength; in dim light add up several stacks, or give start values"
+        f"; check that the frames are {angles} angles x {phases} phases in angle-major order, and the pixel size, "
+        "numerical aperture and wavelength; in dim light add up several stacks, or give start values"
     )
     raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
 
@@ -72,12 +75,11 @@ def _swapped(scene: Scene) -> Scene | None:
     return Scene(
         frames, scene.objective, scene.pixel_um, scene.otf, scene.window, scene.variance.mean().expand(angles),
         scene.read_variance,
+        scene.coloured,
     )  # fmt: skip
 
 
-def refuse_disorder(
-    scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks: Sequence[Peak]
-) -> None:
+def refuse_disorder(scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks: Sequence[Peak]) -> None:
     """Refuse where the frames of an angle do not share its stripes, or two angles have the same stripes."""
     angles, phases = scene.frames.shape[:2]
     for angle, fit in enumerate(fits):
@@ -86,7 +88,11 @@ def refuse_disorder(
         energy = (fit.amplitude.abs() * fit.gain).square().sum(0)
         strongest = sorted(energy.flatten().topk(phases).indices.tolist())
         phase_major = strongest == list(range(strongest[0], angles * phases, angles))
-        told = "so the frames run phase by phase: read them as phase-major" if phase_major else "check the frame order"
+        told = (
+            "so the frames run phase by phase: read them as phase-major"
+            if phase_major
+            else "check the frame order"
+        )
         raise NoPattern(
             f"the stripes of angle {angle + 1} of {angles} (score {peaks[angle].score:.0f}) are in frames "
             f"{_list(strongest)}, not in its own {angle * phases} to {(angle + 1) * phases - 1}; {told}",
@@ -99,8 +105,8 @@ def refuse_disorder(
         if apart(peaks[first].wave, peaks[second].wave) * cells < SAME_WAVE:
             degrees = math.degrees(math.atan2(float(peaks[first].wave[0]), float(peaks[first].wave[1]))) % 180
             raise NoPattern(
-                f"angles {first + 1} and {second + 1} of {angles} have the same stripes (direction {degrees:.0f} degrees); "
-                "check the number of angles and phases and the frame order",
+                f"angles {first + 1} and {second + 1} of {angles} have the same stripes (direction {degrees:.0f} "
+                "degrees); check the number of angles and phases and the frame order",
                 first,
                 peaks[first].score,
                 peaks[first].limit,
@@ -135,7 +141,9 @@ def refuse_uncertain(scene: Scene, covariances: Sequence[torch.Tensor], peaks: S
     for angle, covariance in enumerate(covariances):
         sigma = math.inf
         if bool(torch.isfinite(covariance).all()):
-            sigma = math.sqrt(max(float(torch.linalg.eigvalsh(covariance * torch.outer(size, size))[-1]), 0.0))
+            sigma = math.sqrt(
+                max(float(torch.linalg.eigvalsh(covariance * torch.outer(size, size))[-1]), 0.0)
+            )
         if not sigma <= WAVE_SIGMA_LIMIT:
             raise NoPattern(
                 f"the stripes of angle {angle + 1} of {len(peaks)} are there (score {peaks[angle].score:.1f}, "
@@ -145,3 +153,12 @@ def refuse_uncertain(scene: Scene, covariances: Sequence[torch.Tensor], peaks: S
                 peaks[angle].score,
                 peaks[angle].limit,
             )
+
+
+def refuse_unmeasured(depth_sigmas: Sequence[float]) -> None:
+    """Refuse where a band does not overlap with the wide-field, so that the depth of its stripes cannot be told."""
+    if not all(map(math.isfinite, depth_sigmas)):
+        raise NoPattern(
+            "the bands of the stripes do not overlap with the wide-field, so their depth cannot be measured; check "
+            "pixel size, numerical aperture and wavelength"
+        )

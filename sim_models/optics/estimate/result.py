@@ -5,7 +5,7 @@ from typing import Any
 
 from sim_models.config import BadInput
 from sim_models.field import Illumination
-from sim_models.optics.estimate.overlap import OtfFit
+from sim_models.optics.estimate.overlap import NEAR, OtfFit
 from sim_models.optics.otf import Otf
 
 
@@ -72,6 +72,15 @@ class Estimate:
     warnings: tuple[str, ...]
 
     @property
+    def hazy_per_um(self) -> float:
+        """Frequency below which a reconstruction leaves out haze; 0 where there is none.
+
+        Twice as far as haze was measured for sure: it does not end there at once.
+        """
+        rings = sum(share > 0 for share in self.haze)
+        return (2 * rings + 1) * self.otf.cutoff_per_um / NEAR if rings else 0.0
+
+    @property
     def illumination(self) -> Illumination:
         """The stripes as the rest of the house takes them."""
         return Illumination(
@@ -86,4 +95,3 @@ class Estimate:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return asdict(self)
-

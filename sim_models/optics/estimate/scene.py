@@ -8,9 +8,10 @@ import torch
 
 from sim_models.field import Microscope
 from sim_models.optics.fourier import frequencies_per_um
-from sim_models.optics.noise import fading, frame_variance, power
+from sim_models.optics.noise import fading, frame_noise, power
 from sim_models.optics.otf import Otf
 from sim_models.optics.richardson_lucy import richardson_lucy
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -28,6 +29,8 @@ class Scene:
     """(A,) noise of a pixel of a frame, mean over the field, electrons squared"""
     read_variance: float
     """the part of it that does not come from light"""
+    coloured: bool
+    """whether the noise of neighbouring pixels is the same in part"""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,7 +61,7 @@ class Scene:
         """exp(2 pi i wave . r) on the grid (Y, X), r from the centre of the field; wave (2,) is (y, x)."""
         rows, columns = (
             torch.exp(2j * math.pi * frequency * axis).to(torch.complex64)
-            for frequency, axis in zip(wave, centred(self.shape, wave.device), strict=True)
+            for frequency, axis in zip(wave.tolist(), centred(self.shape, self.frames.device), strict=True)
         )
         return rows[:, None] * columns
 
@@ -84,15 +87,20 @@ def set_scene(frames: torch.Tensor, microscope: Microscope, objective: Otf) -> t
     shape = frames.shape[-2], frames.shape[-1]
     window = fading(shape).to(frames.device)
     camera = microscope.camera
-    variance = frame_variance(frames, window, objective.cutoff_per_um * microscope.pixel_um, camera)
+    noise = frame_noise(frames, window, objective.cutoff_per_um * microscope.pixel_um, camera)
+    variance = noise.variance
     unit, read_variance = 1.0, camera.read_noise**2 if camera else 0.0
     if camera is None:
         unit = float(frames.mean().clamp(min=1e-12) / variance.mean().clamp(min=1e-12))
         frames, variance = frames * unit, variance * unit**2
-    rows, columns = (axis.float().to(frames.device) for axis in frequencies_per_um(shape, microscope.pixel_um))
+    rows, columns = (
+        axis.float().to(frames.device) for axis in frequencies_per_um(shape, microscope.pixel_um)
+    )
     below = (rows.abs() < 0.4999 / microscope.pixel_um) & (columns.abs() < 0.4999 / microscope.pixel_um)
     otf = objective(rows, columns) * below  # the Nyquist frequency has no sign
-    return Scene(frames, objective, microscope.pixel_um, otf, window, variance, read_variance), unit
+    return Scene(
+        frames, objective, microscope.pixel_um, otf, window, variance, read_variance, noise.coloured
+    ), unit
 
 
 def guess_object(scene: Scene, widefield: torch.Tensor) -> Guess:
@@ -114,7 +122,9 @@ def _curvature(scene: Scene, light: torch.Tensor) -> float:
     """
     weight = (light * scene.window).square()
     product = 1.0
-    for marginal, axis in zip((weight.sum(1), weight.sum(0)), centred(scene.shape, light.device), strict=True):
+    for marginal, axis in zip(
+        (weight.sum(1), weight.sum(0)), centred(scene.shape, light.device), strict=True
+    ):
         share = marginal.double() / marginal.double().sum().clamp(min=1e-300)
         product *= max(float((share * axis.square()).sum() - (share * axis).sum().square()), 0.0)
     return (2 * math.pi) ** 2 * math.sqrt(product)
@@ -122,5 +132,7 @@ def _curvature(scene: Scene, light: torch.Tensor) -> float:
 
 def centred(shape: tuple[int, int], device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
     """Pixel coordinates (Y,) and (X,) counted from the centre of the field."""
-    rows, columns = (torch.arange(size, dtype=torch.float64, device=device) - (size - 1) / 2 for size in shape)
+    rows, columns = (
+        torch.arange(size, dtype=torch.float64, device=device) - (size - 1) / 2 for size in shape
+    )
     return rows, columns

@@ -24,6 +24,9 @@ from scipy.stats import gamma
 from sim_models.optics.estimate.scene import Guess, Scene
 from sim_models.optics.noise import MEAN_LOG_OF_EXPONENTIAL, power
 
+FINER = 2
+"""map points per cycle per field: with 1, a peak between four points loses up to 84 % of its height"""
+
 LOWEST, HIGHEST = 0.3, 1.3
 """of the detection cutoff; the finest harmonic is looked for between them (total internal reflection gives 1.15)"""
 
@@ -36,7 +39,10 @@ GUIDED_TOLERANCE, TOGETHER_TOLERANCE = 0.06, 0.03
 """of the cutoff: how far angles may be from equal spacing and even spread"""
 
 SURE = 0.99
-"""share of the likelihood near a guided peak that the peak itself must hold"""
+"""share of the likelihood that a peak must hold against its rivals"""
+
+BESIDE = 3
+"""map points around a peak that are still its own"""
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,12 @@ class RadialNoise:
     highest: float
     levels: torch.Tensor
 
-    def at(self, radius: torch.Tensor) -> torch.Tensor:
-        """Levels at |q| in cycles per pixel, interpolated; constant beyond the outer rings."""
+    def at(self, radius: float) -> float:
+        """Level at |q| in cycles per pixel, interpolated; constant beyond the outer rings."""
+        return float(self.over(torch.tensor([radius], device=self.levels.device)))
+
+    def over(self, radius: torch.Tensor) -> torch.Tensor:
+        """Levels at many |q|."""
         steps = len(self.levels)
         place = ((radius - self.lowest) / (self.highest - self.lowest) * steps - 0.5).clamp(0, steps - 1)
         below = place.long().clamp(max=steps - 2)
@@ -67,14 +77,10 @@ class RadialNoise:
 
 
 class Atlas:
-    """What the maps of one field size and cutoff share: where the rings are, and where to look for peaks.
+    """What the maps of one field size and cutoff share: where the rings are, and where to look for peaks."""
 
-    `finer` is the number of map points per cycle per field. With 1, a peak between four points loses up to 84 % of its
-    height, which bright frames can spare.
-    """
-
-    def __init__(self, scene: Scene, harmonics: int, finer: int) -> None:
-        self.scene, self.harmonics, self.finer = scene, harmonics, finer
+    def __init__(self, scene: Scene, harmonics: int) -> None:
+        self.scene, self.harmonics = scene, harmonics
         self.reach = [scene.cutoff * order / harmonics for order in range(1, harmonics + 1)]
         flat = scene.radius.flatten()
         self._members: list[torch.Tensor] = []
@@ -87,16 +93,17 @@ class Atlas:
 
     @cached_property
     def searched(self) -> torch.Tensor:
-        """(finer Y, finer X) mask: wave vectors of the finest harmonic that are looked at."""
+        """(FINER Y, FINER X) 1 for wave vectors of the finest harmonic that are looked at, 0 for others."""
         rows, columns = self.axes
         radius = torch.hypot(rows[:, None].float(), columns.float())
-        return (radius > LOWEST * self.scene.cutoff) & (radius < HIGHEST * self.scene.cutoff)
+        inside = (radius > LOWEST * self.scene.cutoff) & (radius < HIGHEST * self.scene.cutoff)
+        return inside.float()
 
     @cached_property
     def axes(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frequencies (finer Y,) and (finer X,) of the map, cycles per pixel."""
+        """Frequencies (FINER Y,) and (FINER X,) of the map, cycles per pixel."""
         rows, columns = (
-            torch.fft.fftfreq(self.finer * size, dtype=torch.float64, device=self.scene.frames.device)
+            torch.fft.fftfreq(FINER * size, dtype=torch.float64, device=self.scene.frames.device)
             for size in self.scene.shape
         )
         return rows, columns
@@ -127,7 +134,7 @@ class LikelihoodMap:
     noise: tuple[RadialNoise, ...]
     """(H,) level of |<D_h, s_q>|^2 / <s_q, s_q> where there are no stripes"""
     grid: torch.Tensor = field(repr=False)
-    """(finer Y, finer X), order of `torch.fft.fft2`"""
+    """(FINER Y, FINER X), order of `torch.fft.fft2`"""
     curvature: float
 
     @property
@@ -138,22 +145,24 @@ class LikelihoodMap:
 
 def likelihood_map(atlas: Atlas, bands: torch.Tensor, guess: Guess) -> LikelihoodMap:
     """T for the bands D_1 ... D_H (H, Y, X) of one angle."""
-    scene, finer = atlas.scene, atlas.finer
+    scene = atlas.scene
     products = scene.blurred(bands * scene.window) * guess.object
     noise, grids = [], []
     for order, product in enumerate(products, start=1):
-        values = power(torch.fft.fft2(product, s=[finer * size for size in scene.shape]))
-        level = atlas.noise(values[::finer, ::finer] / guess.energy, order)
+        values = power(torch.fft.fft2(product, s=[FINER * size for size in scene.shape]))
+        level = atlas.noise(values[::FINER, ::FINER] / guess.energy, order)
         noise.append(level)
-        scale = guess.energy * level.at(scene.radius)
-        grids.append(values.div_(scale.repeat_interleave(finer, 0).repeat_interleave(finer, 1)))
+        scale = guess.energy * level.over(scene.radius)
+        grids.append(values.div_(scale.repeat_interleave(FINER, 0).repeat_interleave(FINER, 1)))
     grid = grids[-1]
     for order, coarser in enumerate(grids[:-1], start=1):
         grid = grid + _stretched(coarser, order, atlas.harmonics)
     return LikelihoodMap(products, tuple(noise), grid, guess.curvature)
 
 
-def noise_left(atlas: Atlas, band: torch.Tensor, guess: Guess, striped: torch.Tensor, wave: torch.Tensor) -> float:
+def noise_left(
+    atlas: Atlas, band: torch.Tensor, guess: Guess, striped: torch.Tensor, wave: torch.Tensor
+) -> float:
     """Level of the finest harmonic's noise at `wave` with the stripes `striped` taken out of its band, both (Y, X).
 
     In bright frames most of what surrounds a peak is not noise but the peak's own wings.
@@ -163,7 +172,7 @@ def noise_left(atlas: Atlas, band: torch.Tensor, guess: Guess, striped: torch.Te
     rest = band - striped * ((weighted * band).sum() / (weighted * striped).sum())
     product = scene.blurred(rest * scene.window) * guess.object
     level = atlas.noise(power(torch.fft.fft2(product)) / guess.energy, order)
-    return float(level.at((order * wave).norm()))
+    return level.at(float((order * wave).norm()))
 
 
 def _stretched(grid: torch.Tensor, order: int, harmonics: int) -> torch.Tensor:
@@ -204,8 +213,16 @@ def score_limit(area: float, curvature: float, harmonics: int, false_alarms: flo
 
 
 def strongest(atlas: Atlas, likelihood: LikelihoodMap) -> Peak:
-    """The highest peak anywhere between the lowest and the highest wave vector."""
-    wave, score = _highest(atlas, likelihood, atlas.searched)
+    """The highest peak anywhere between the lowest and the highest wave vector.
+
+    Its score is 0 where another place is about as likely, as where little is seen and that in a few bright spots.
+    """
+    grid = likelihood.grid * atlas.searched
+    wave, score, place = _highest(atlas, grid)
+    height, width = grid.shape
+    beside = torch.arange(-BESIDE, BESIDE + 1, device=grid.device)
+    grid[((place[0] + beside) % height)[:, None], (place[1] + beside) % width] = 0
+    score = score if score - float(grid.max()) > math.log(SURE / (1 - SURE)) else 0.0
     return Peak(wave, score, score_limit(atlas.area, likelihood.curvature, likelihood.harmonics), "alone")
 
 
@@ -217,20 +234,20 @@ def near(
     Its score is 0 where other places nearby are about as likely.
     """
     mask = _around(atlas, expected, tolerance)
-    wave, score = _highest(atlas, likelihood, mask)
-    others = mask & ~_around(atlas, [wave], 1.5 / min(atlas.scene.shape))
+    wave, score, _ = _highest(atlas, likelihood.grid * mask)
+    others = mask & ~_around(atlas, [wave], BESIDE / FINER / min(atlas.scene.shape))
     if others.any():
-        rivals = float(torch.logsumexp(likelihood.grid[others], 0)) - math.log(atlas.finer**2)
+        rivals = float(torch.logsumexp(likelihood.grid[others], 0)) - math.log(FINER**2)
         score = score if score - rivals > math.log(SURE / (1 - SURE)) else 0.0
     area = float(mask.sum()) / mask.numel()
     return Peak(wave, score, score_limit(area, likelihood.curvature, likelihood.harmonics), found)
 
 
-def _highest(atlas: Atlas, likelihood: LikelihoodMap, mask: torch.Tensor) -> tuple[torch.Tensor, float]:
-    grid = torch.where(mask, likelihood.grid, 0.0)
+def _highest(atlas: Atlas, grid: torch.Tensor) -> tuple[torch.Tensor, float, tuple[int, int]]:
+    """Wave vector of the first harmonic, height and place of the highest point of a grid."""
     row, column = divmod(int(grid.argmax()), grid.shape[1])
-    wave = torch.stack([atlas.axes[0][row], atlas.axes[1][column]]) / atlas.harmonics
-    return wave, float(grid[row, column])
+    wave = torch.stack([atlas.axes[0][row], atlas.axes[1][column]]).cpu() / atlas.harmonics
+    return wave, float(grid[row, column]), (row, column)
 
 
 def _around(atlas: Atlas, waves: Sequence[torch.Tensor], tolerance: float) -> torch.Tensor:
@@ -239,7 +256,7 @@ def _around(atlas: Atlas, waves: Sequence[torch.Tensor], tolerance: float) -> to
     mask = torch.zeros(len(rows), len(columns), dtype=torch.bool, device=rows.device)
     for wave in waves:
         for sign in (1, -1):
-            centre = sign * atlas.harmonics * wave
+            centre = (sign * atlas.harmonics * wave).tolist()
             mask |= (rows[:, None] - centre[0]).square() + (columns - centre[1]).square() < tolerance**2
     return mask
 
@@ -268,7 +285,9 @@ def together(atlas: Atlas, likelihoods: Sequence[LikelihoodMap]) -> list[Peak]:
     turns = [[sign * math.pi * angle / angles for angle in range(angles)] for sign in (1, -1)]
     sums = torch.stack(
         [
-            torch.stack([_either_way(grid, rotated(waves, turn)) for grid, turn in zip(pooled, each, strict=True)]).sum(0)
+            torch.stack(
+                [_either_way(grid, rotated(waves, turn)) for grid, turn in zip(pooled, each, strict=True)]
+            ).sum(0)
             for each in turns
         ]
     )
@@ -277,7 +296,9 @@ def together(atlas: Atlas, likelihoods: Sequence[LikelihoodMap]) -> list[Peak]:
     places = atlas.area / 2 / window * (len(turns) if angles > 2 else 1)
     needed = _limit_of_sum(angles, 2 * window, likelihoods[0].curvature, atlas.harmonics, places)
     peaks = [
-        near(atlas, each, [rotated(waves[:, place], turn) / atlas.harmonics], 1.5 * tolerance, "together")
+        near(
+            atlas, each, [rotated(waves[:, place].cpu(), turn) / atlas.harmonics], 1.5 * tolerance, "together"
+        )
         for each, turn in zip(likelihoods, turns[sense], strict=True)
     ]
     enough = float(sums.max()) >= needed

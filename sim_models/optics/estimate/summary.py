@@ -8,6 +8,7 @@ import torch
 from sim_models.optics.estimate import overlap
 from sim_models.optics.estimate.bands import Bands, Steps
 from sim_models.optics.estimate.refine import FrameFit, phase_deviation
+from sim_models.optics.estimate.refuse import refuse_unmeasured
 from sim_models.optics.estimate.result import AngleEstimate, Estimate
 from sim_models.optics.estimate.scene import Scene
 from sim_models.optics.estimate.search import Peak
@@ -30,12 +31,15 @@ def summarise(
     unit: float,
 ) -> Estimate:
     """The result of an estimation; `unit` is photo-electrons per unit of the frames that were given."""
-    overlaps = [_overlaps(scene, bands, steps, fits[angle], angle, peak.wave) for angle, peak in enumerate(peaks)]
+    overlaps = [
+        _overlaps(scene, bands, steps, fits[angle], angle, peak.wave) for angle, peak in enumerate(peaks)
+    ]
     flat = [each for angle in overlaps for each in angle]
     fit = overlap.fit_otf(scene, flat)
     damping = -math.log(fit.attenuation) if fit.believed == "attenuation" else 0.0
     stated, true = overlap.profile(scene), overlap.profile(scene, damping=damping)
     depths = [[overlap.depth(each, stated, true) for each in angle] for angle in overlaps]
+    refuse_unmeasured([each.sigma for angle in depths for each in angle])
     amplitudes = [each.amplitude for angle in depths for each in angle]
     angles = tuple(
         _angle(scene, steps, fits[angle], depths[angle], angle, covariances[angle], peak)
@@ -49,7 +53,7 @@ def summarise(
         otf=scene.objective.attenuated(scene.objective.attenuation * math.exp(-damping)),
         otf_fit=fit,
         haze=overlap.haze(flat, amplitudes, stated, true),
-        warnings=tuple(_doubts(angles, fit)),
+        warnings=tuple(_doubts(scene, angles, fit)),
     )
 
 
@@ -95,8 +99,13 @@ def _angle(
     start = _start_phase(fit, steps, angle, 1)
     deviation, sigma = phase_deviation(fit, angle, steps.phase_rad[angle])
     if not steps.uneven[angle]:
-        deviation, sigma = torch.zeros_like(deviation), (1 / sigma.square().reciprocal().sum()).sqrt().expand_as(sigma)
-    to_corner = 2 * math.pi * float(sum(f * (size - 1) / 2 for f, size in zip(wave, scene.shape, strict=True)))
+        deviation, sigma = (
+            torch.zeros_like(deviation),
+            (1 / sigma.square().reciprocal().sum()).sqrt().expand_as(sigma),
+        )
+    to_corner = (
+        2 * math.pi * float(sum(f * (size - 1) / 2 for f, size in zip(wave, scene.shape, strict=True)))
+    )
     phases = start + steps.phase_rad[angle] + deviation - to_corner
     return AngleEstimate(
         angle_rad=math.atan2(float(wave[0]), float(wave[1])),
@@ -120,18 +129,23 @@ def _lead(fit: FrameFit, steps: Steps, angle: int, order: int) -> float:
     return math.remainder(float(lead), 2 * math.pi)
 
 
-def _doubts(angles: Sequence[AngleEstimate], fit: overlap.OtfFit) -> list[str]:
+def _doubts(scene: Scene, angles: Sequence[AngleEstimate], fit: overlap.OtfFit) -> list[str]:
     doubts = []
+    if scene.coloured:
+        doubts.append(
+            "the frames were interpolated or smoothed before: their noise can only be guessed, and with it the "
+            "uncertainties and what the frames contradict; take them as the camera gave them"
+        )
     off = abs(fit.width - 1)
-    if fit.believed == "width" and off > WIDTH_TOLERANCE and off > 3 * fit.width_sigma:
+    if fit.believed == "width" and off > WIDTH_TOLERANCE and off > 3 * (fit.width_sigma or 0):
         doubts.append(
             f"the bands agree for an OTF {fit.width:.2f} times as wide as stated: check pixel size, numerical aperture "
             "and wavelength (one of them may be wrong by that factor)"
         )
     if fit.believed == "attenuation" and fit.attenuation < DARKEST_ATTENUATION:
         doubts.append(
-            f"the OTF falls to {fit.attenuation:.1g} of an ideal one at the cutoff: check pixel size, numerical aperture "
-            "and wavelength, and whether the specimen is in focus"
+            f"the OTF falls to {fit.attenuation:.1g} of an ideal one at the cutoff: check pixel size, numerical "
+            "aperture and wavelength, and whether the specimen is in focus"
         )
     for number, angle in enumerate(angles, start=1):
         if deepest_shadow(angle.modulation) - sum(angle.modulation_sigma) * 3 > 1:

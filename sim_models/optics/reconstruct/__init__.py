@@ -16,9 +16,9 @@ from sim_models.optics.reconstruct.reconstructor import (
     AREAS,
     DEFAULT,
     POINTS,
-    Reconstructor,
     ReconstructionSettings,
+    Reconstructor,
     Transfer,
 )
 
-__all__ = ["AREAS", "DEFAULT", "POINTS", "SCALE", "Reconstructor", "ReconstructionSettings", "Transfer"]
+__all__ = ["AREAS", "DEFAULT", "POINTS", "SCALE", "ReconstructionSettings", "Reconstructor", "Transfer"]

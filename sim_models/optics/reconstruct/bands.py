@@ -34,7 +34,9 @@ def bands_of(microscope: Microscope, illumination: Illumination, frame_variance:
     harmonics = depths.shape[1]
     gains = torch.tensor(illumination.brightness or torch.ones_like(phases).tolist(), dtype=torch.float64)
     leads = torch.tensor(illumination.lead_rad or torch.zeros_like(depths).tolist(), dtype=torch.float64)
-    weights = torch.stack([unmixing(phase, gain, harmonics) for phase, gain in zip(phases, gains, strict=True)])
+    weights = torch.stack(
+        [unmixing(phase, gain, harmonics) for phase, gain in zip(phases, gains, strict=True)]
+    )
     noise = frame_variance.double().cpu()
     wide_variance = weights[:, 0].square().sum(1) * noise
     share = wide_variance.reciprocal() / wide_variance.reciprocal().sum()

@@ -57,12 +57,15 @@ def summed(geometry: Geometry, terms: Sequence[torch.Tensor]) -> torch.Tensor:
     return total
 
 
-def finished(optics: Optics, terms: Sequence[torch.Tensor], response: torch.Tensor, transfer: torch.Tensor) -> Filters:
+def finished(
+    optics: Optics, terms: Sequence[torch.Tensor], response: torch.Tensor, transfer: torch.Tensor
+) -> Filters:
     """Filters that weigh each band by its term and the sum by a response (R, C)."""
     scaled = response * moved(optics) * SCALE**2
     halves = [0.5, *[1.0] * (len(terms) - 1)]
     weights = [
-        half * term * scaled[box.target] for half, term, box in zip(halves, terms, optics.geometry.boxes, strict=True)
+        half * term * scaled[box.target]
+        for half, term, box in zip(halves, terms, optics.geometry.boxes, strict=True)
     ]
     return Filters(weights, transfer)
 
@@ -99,7 +102,10 @@ def fine_pixels(optics: Optics) -> torch.Tensor:
     geometry = optics.geometry
     if not optics.otf.pixel_um:
         return torch.ones(len(geometry.rows), len(geometry.columns), device=geometry.rows.device)
-    rows, columns = geometry.rows.float()[:, None] / optics.pixel_um, geometry.columns.float() / optics.pixel_um
+    rows, columns = (
+        geometry.rows.float()[:, None] / optics.pixel_um,
+        geometry.columns.float() / optics.pixel_um,
+    )
     return pixel_transfer(rows, columns, optics.otf.pixel_um / SCALE)
 
 

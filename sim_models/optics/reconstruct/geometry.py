@@ -5,8 +5,8 @@ raw grid that moves it by the fraction of a frequency between h q and the neares
 pasted at whole points into the larger spectrum. Bands end below the raw Nyquist frequency, so this is exact, and all
 transforms but the last have the raw size. Opposite bands are complex conjugates and come for free.
 
-Borders: bands are mirrored into a margin, where they fade out; it is cut off in the end. What lies within about a PSF of
-the border has poorer side bands, and nothing wraps around.
+Borders: bands are mirrored into a margin, where they fade out; it is cut off in the end. What lies within about a PSF
+of the border has poorer side bands, and nothing wraps around.
 
 Frequencies here are cycles per raw pixel.
 """
@@ -40,17 +40,18 @@ class Box:
 class Geometry:
     """Grids of one field size, and the place of every band in them."""
 
-    def __init__(self, shape: tuple[int, int], waves: torch.Tensor, cutoff: float, device: torch.device) -> None:
+    def __init__(
+        self, shape: tuple[int, int], waves: torch.Tensor, cutoff: float, device: torch.device
+    ) -> None:
         """Lay out bands with wave vectors `waves` (B, 2) along y and x, the first of them zero for the wide-field."""
         self.shape = shape
         self.padded = (_even_fast_length(shape[0]), _even_fast_length(shape[1]))
         self.margin = tuple((padded - size) // 2 for padded, size in zip(self.padded, shape, strict=True))
-        places = [
-            [round(float(wave[axis]) * self.padded[axis]) for axis in (0, 1)] for wave in waves
-        ]
+        places = [[round(float(wave[axis]) * self.padded[axis]) for axis in (0, 1)] for wave in waves]
         reach = [min(math.ceil(cutoff * size) + 1, size // 2 - 1) for size in self.padded]
         self.half = [
-            min(reach[axis] + max(abs(place[axis]) for place in places), self.padded[axis] - 1) for axis in (0, 1)
+            min(reach[axis] + max(abs(place[axis]) for place in places), self.padded[axis] - 1)
+            for axis in (0, 1)
         ]
         """rows and columns of the fine spectrum on each side of zero that any band reaches"""
         self.rows, self.columns = (
@@ -61,7 +62,9 @@ class Geometry:
         self._fade = [_fade(size, padded, device) for size, padded in zip(shape, self.padded, strict=True)]
         self.energy = math.prod(float(fade.square().sum()) for fade in self._fade)
         """sum of squares of the fading window: power of white noise of variance 1 at any frequency of a band"""
-        self._carriers = torch.stack([self._carrier(wave, place) for wave, place in zip(waves, places, strict=True)])
+        self._carriers = torch.stack(
+            [self._carrier(wave, place) for wave, place in zip(waves, places, strict=True)]
+        )
 
     def _box(self, place: Sequence[int], reach: Sequence[int], device: torch.device) -> Box:
         source, target, axes = [], [], []
@@ -81,8 +84,8 @@ class Geometry:
         """(Y', X') what moves a band to its place up to whole frequencies, and its spectrum's zero to the middle."""
         factors = []
         for axis in (0, 1):
-            index = torch.arange(self.padded[axis], dtype=torch.float64, device=wave.device)
-            turns = wave[axis] * (index - self.margin[axis]) - place[axis] / self.padded[axis] * index
+            index = torch.arange(self.padded[axis], dtype=torch.float64, device=self._fade[axis].device)
+            turns = float(wave[axis]) * (index - self.margin[axis]) - place[axis] / self.padded[axis] * index
             alternating = 1 - 2 * (index % 2)
             factors.append(torch.exp(-2j * math.pi * turns) * alternating * self._fade[axis])
         return (factors[0][:, None] * factors[1]).to(torch.complex64)
@@ -94,17 +97,21 @@ class Geometry:
         stacks = bands.reshape(-1, *bands.shape[-3:])
         wide = torch.nn.functional.pad(stacks, (right, far, down, bottom), mode="reflect")
         wide = wide.reshape(*bands.shape[:-2], *wide.shape[-2:])
-        spectra: torch.Tensor = torch.fft.fft2(torch.complex(wide[..., 0::2, :, :], wide[..., 1::2, :, :]) * self._carriers)
+        spectra: torch.Tensor = torch.fft.fft2(
+            torch.complex(wide[..., 0::2, :, :], wide[..., 1::2, :, :]) * self._carriers
+        )
         return spectra
 
     def recombined(self, spectra: torch.Tensor, weights: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Weighted sum of all bands and their opposites in place, as half a spectrum (..., R, C), zero row in the middle.
+        """Weighted sum of all bands and their opposites in place: half a spectrum (..., R, C/2), row 0 in its middle.
 
         `weights` are complex, one for each box. The wide-field is its own opposite, so its weight is to be halved.
         """
         total = spectra.new_zeros(*spectra.shape[:-3], len(self.rows), len(self.columns))
         for band, (box, weight) in enumerate(zip(self.boxes, weights, strict=True)):
-            total[..., box.target[0], box.target[1]] += spectra[..., band, box.source[0], box.source[1]] * weight
+            total[..., box.target[0], box.target[1]] += (
+                spectra[..., band, box.source[0], box.source[1]] * weight
+            )
         middle = self.half[1]
         return total[..., middle:] + total[..., : middle + 1].flip(-2, -1).conj()
 
@@ -115,7 +122,6 @@ class Geometry:
         rows = torch.fft.ifft(ordered, dim=-2)[..., top : top + SCALE * self.shape[0], :]
         image: torch.Tensor = torch.fft.irfft(rows, n=SCALE * self.padded[1], dim=-1)
         return image[..., left : left + SCALE * self.shape[1]]
-
 
     @property
     def fine(self) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """The same least squares as the Wiener filter, among objects that are nowhere negative.
 
-Alternating direction method of multipliers (Boyd et al., Found. Trends Mach. Learn. 3 (2011) 1, section 5): the quadratic
-part is solved in Fourier space, the constraint in real space, and a running sum of their differences makes them agree.
+Alternating direction method of multipliers (Boyd et al., Found. Trends Mach. Learn. 3 (2011) 1, section 5): the
+quadratic part is solved in Fourier space, the constraint in real space, and a running sum of their differences makes
+them agree.
 """
 
 import torch
@@ -15,7 +16,9 @@ PENALTY = 0.3
 """of the difference between the two, in units of the median denominator"""
 
 
-def nonnegative(geometry: Geometry, gathered: torch.Tensor, information: torch.Tensor, doubt: torch.Tensor) -> torch.Tensor:
+def nonnegative(
+    geometry: Geometry, gathered: torch.Tensor, information: torch.Tensor, doubt: torch.Tensor
+) -> torch.Tensor:
     """Half a spectrum (..., R, C/2) of the object that is nowhere negative.
 
     Args:

@@ -9,7 +9,7 @@ from pydantic import PositiveFloat
 
 from sim_models.config import BadInput, Settings
 from sim_models.field import Illumination, Microscope
-from sim_models.optics.noise import fading, frame_variance
+from sim_models.optics.noise import fading, frame_noise
 from sim_models.optics.otf import Otf
 from sim_models.optics.reconstruct.bands import bands_of
 from sim_models.optics.reconstruct.fairsim import fairsim_like
@@ -17,7 +17,6 @@ from sim_models.optics.reconstruct.filters import (
     Filters,
     Optics,
     fine_pixels,
-    finished,
     ideal_apodisation,
     moved,
     support_apodisation,
@@ -112,15 +111,15 @@ class Reconstructor:
         with torch.no_grad():
             shape = frames.shape[-2], frames.shape[-1]
             cutoff = otf.cutoff_per_um * pixel_um
-            noise = frame_variance(frames, fading(shape).to(frames.device), cutoff, microscope.camera)
-            bands = bands_of(microscope, illumination, noise)
+            noise = frame_noise(frames, fading(shape).to(frames.device), cutoff, microscope.camera)
+            bands = bands_of(microscope, illumination, noise.variance)
             self._separation = bands.separation.to(frames.device, torch.float32)
             self._geometry = Geometry(shape, bands.waves, cutoff, frames.device)
             optics = Optics(self._geometry, bands, otf, pixel_um, first_px)
             filters = self._make_filters(optics, frames)
         self._weights = filters.weights
-        axes = (axis.float() / pixel_um for axis in (self._geometry.rows, self._geometry.columns))
-        self.transfer = Transfer(*axes, filters.transfer)
+        rows, columns = (axis.float() / pixel_um for axis in (self._geometry.rows, self._geometry.columns))
+        self.transfer = Transfer(rows, columns, filters.transfer)
 
     def _make_filters(self, optics: Optics, frames: torch.Tensor) -> Filters:
         settings = self.settings
@@ -137,8 +136,8 @@ class Reconstructor:
 
     def _band_spectra(self, frames: torch.Tensor) -> torch.Tensor:
         flat = frames.flatten(-4, -3).flatten(-2)
-        bands = (self._separation @ flat.float()).unflatten(-1, frames.shape[-2:])
-        return self._geometry.band_spectra(bands)
+        bands = self._separation @ flat.float()
+        return self._geometry.band_spectra(bands.reshape(*bands.shape[:-1], *frames.shape[-2:]))
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
         """Reconstruct frames (..., A, P, Y, X) to (..., 2 Y, 2 X).
@@ -146,14 +145,21 @@ class Reconstructor:
         Raises:
             BadInput: if they have another shape than those it was made with.
         """
-        expected = (*map(len, (self.illumination.phase_rad, self.illumination.phase_rad[0])), *self._geometry.shape)
+        expected = (
+            *map(len, (self.illumination.phase_rad, self.illumination.phase_rad[0])),
+            *self._geometry.shape,
+        )
         if frames.shape[-4:] != expected:
-            raise BadInput(f"frames of shape {tuple(frames.shape[-4:])} do not fit a reconstruction made for {expected}")
+            raise BadInput(
+                f"frames of shape {tuple(frames.shape[-4:])} do not fit a reconstruction made for {expected}"
+            )
         spectra = self._band_spectra(frames)
         if self.settings.positive and self.settings.look == "wiener":
             gather, information, doubt = self._quadratic
             gathered = self._geometry.recombined(spectra, gather)
-            return self._geometry.image(nonnegative(self._geometry, gathered, information, doubt) * self._finish)
+            return self._geometry.image(
+                nonnegative(self._geometry, gathered, information, doubt) * self._finish
+            )
         image = self._geometry.image(self._geometry.recombined(spectra, self._weights))
         return image.clamp(min=0) if self.settings.look == "fairsim_like" else image
 
@@ -168,8 +174,8 @@ def _check(frames: torch.Tensor, illumination: Illumination) -> None:
     harmonics = len(illumination.modulation[0])
     if phases < num_bands(harmonics):
         raise BadInput(
-            f"{phases} phases per angle cannot separate the {num_bands(harmonics)} bands of {harmonics} harmonics; give "
-            f"at least {num_bands(harmonics)} phases or fewer harmonics"
+            f"{phases} phases per angle cannot separate the {num_bands(harmonics)} bands of {harmonics} harmonics; "
+            f"give at least {num_bands(harmonics)} phases or fewer harmonics"
         )
     if min(frames.shape[-2:]) < SMALLEST_PX:
         raise BadInput(

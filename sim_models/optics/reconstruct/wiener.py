@@ -38,10 +38,12 @@ class Wiener:
         self.optics = optics
         otfs = band_otfs(optics)
         transfers = [float(depth) * otf for depth, otf in zip(optics.bands.depth, otfs, strict=True)]
-        noise = [torch.tensor(float(variance)) for variance in optics.bands.variance]
+        noise = [torch.tensor(float(variance), device=spectra.device) for variance in optics.bands.variance]
         noise[0] = noise[0] + haze_variance(optics, spectra[0], haze)
         self.terms = [each / variance.to(each) for each, variance in zip(transfers, noise, strict=True)]
-        self.information = summed(optics.geometry, [a * b for a, b in zip(transfers, self.terms, strict=True)])
+        self.information = summed(
+            optics.geometry, [a * b for a, b in zip(transfers, self.terms, strict=True)]
+        )
         halves = [0.5, *[1.0] * (len(self.terms) - 1)]
         self.gather = [half * each.to(torch.complex64) for half, each in zip(halves, self.terms, strict=True)]
         gathered = optics.geometry.recombined(spectra, self.gather)
@@ -72,7 +74,7 @@ def haze_variance(optics: Optics, widefield: torch.Tensor, haze: Sequence[float]
     seen = power(widefield[box.source])
     light = torch.bincount(ring.flatten(), seen.flatten()) / torch.bincount(ring.flatten()).clamp(min=1)
     share = torch.zeros(int(ring.max()) + 2, device=away.device)
-    share[: len(haze)] = torch.tensor(haze)
+    share[: len(haze)] = torch.tensor(haze, device=share.device)
     level = share[: len(light)] * light / geometry.energy
     level = torch.cat([level, level.new_zeros(1)])
     # Linear between the middles of the rings, so that no ring shows in the image.

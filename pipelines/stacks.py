@@ -1,0 +1,183 @@
+"""Raw stacks in people's files: as (T, A, P, Y, X), with what is known of the microscope."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim_models.config import BadInput, parse
+from sim_models.field import Camera, FrameOrder, Image, Microscope
+from sim_models.images import ImageFile
+from sim_models.inspection import USUAL_LAYOUTS
+from sim_models.sources.checks import SATURATED_SHARE, largest, saturated_share
+
+
+def stacks_of(
+    file: ImageFile, layout: tuple[int, int], order: FrameOrder, path: Path, needed_by: str
+) -> Image:
+    """The stacks of a file as (T, A, P, Y, X) of a layout (angles, phases).
+
+    `needed_by` says in messages who needs that layout, as in "the model restores stacks of 9 frames".
+
+    Raises:
+        BadInput: if the frames cannot be those of whole stacks.
+    """
+    data = np.asarray(file.data)
+    wanted = f"{needed_by} {layout[0] * layout[1]} frames ({layout[0]} angles x {layout[1]} phases)"
+    if data.ndim < 3 or "S" in file.axes:
+        raise BadInput(f"{path}: holds a single image ({file.axes}), but {wanted}")
+    if "A" in file.axes and "P" in file.axes:
+        found = data.shape[file.axes.index("A")], data.shape[file.axes.index("P")]
+        if found != layout:
+            raise BadInput(f"{path}: has {found[0]} angles x {found[1]} phases, but {wanted}")
+        return data.reshape(-1, *layout, *data.shape[-2:])
+    if data.shape[-3] == layout[0] * layout[1]:
+        return _in_order(data.reshape(-1, *data.shape[-3:]), layout, order)
+    shape = " x ".join(map(str, data.shape))
+    raise BadInput(
+        f"{path}: holds {shape} ({file.axes}), but {wanted}; split or reorder the file, or give its layout"
+    )
+
+
+def _in_order(frames: Image, layout: tuple[int, int], order: FrameOrder) -> Image:
+    angles, phases = layout
+    if order is FrameOrder.ANGLE_MAJOR:
+        return frames.reshape(-1, angles, phases, *frames.shape[-2:])
+    return frames.reshape(-1, phases, angles, *frames.shape[-2:]).swapaxes(1, 2)
+
+
+def layout_of(file: ImageFile, angles: int | None, phases: int | None, path: Path) -> tuple[int, int]:
+    """Angles and phases: as stated, or as the file says, or as is usual for its number of frames.
+
+    Raises:
+        BadInput: if that does not decide it.
+    """
+    if angles is not None and phases is not None:
+        return angles, phases
+    if "A" in file.axes and "P" in file.axes:
+        return file.data.shape[file.axes.index("A")], file.data.shape[file.axes.index("P")]
+    if file.data.ndim < 3:
+        raise BadInput(
+            f"{path}: holds a single image ({file.axes}); a raw stack has one frame per angle and phase"
+        )
+    num_frames = file.data.shape[-3]
+    if angles is not None and num_frames % angles == 0:
+        return angles, num_frames // angles
+    if phases is not None and num_frames % phases == 0:
+        return num_frames // phases, phases
+    if num_frames in USUAL_LAYOUTS:
+        return USUAL_LAYOUTS[num_frames]
+    if num_frames == 7:
+        raise BadInput(
+            f"{path}: holds 7 frames, as in hexagonal SIM, whose three beams make one pattern of three wave vectors; "
+            "that is not supported, only stripes of one wave vector per angle"
+        )
+    raise BadInput(
+        f"{path}: holds {num_frames} frames, which fits no usual layout (3 x 3, 3 x 5, 5 x 5); give --angles and "
+        "--phases, and take one section out of a volume"
+    )
+
+
+def refuse_unusable(stacks: Image, path: Path) -> None:
+    """Refuse values that no stripes can be seen in.
+
+    Raises:
+        BadInput: if they are not finite, not real, or saturated.
+    """
+    if np.iscomplexobj(stacks):
+        raise BadInput(
+            f"{path}: the values are complex numbers, as of an optical transfer function; give raw frames"
+        )
+    if not np.isfinite(stacks).all():
+        raise BadInput(
+            f"{path}: {int((~np.isfinite(stacks)).sum())} pixels are NaN or infinite; export the stack again"
+        )
+    if (share := saturated_share(stacks)) > SATURATED_SHARE:
+        raise BadInput(
+            f"{path}: is saturated: {share:.1%} of the pixels of a frame are at {largest(stacks.dtype)}, where the "
+            "stripes are lost; take it again with less light or a shorter exposure"
+        )
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a person says of the microscope; None where the file is to say it."""
+
+    pixel_um: float | None
+    numerical_aperture: float | None
+    emission_um: float | None
+    offset: float | None
+    gain: float | None
+    read_noise: float | None
+
+
+def microscope_of(file: ImageFile, stated: Stated, path: Path) -> Microscope:
+    """The microscope as stated, and where nothing is stated as the file says.
+
+    Raises:
+        BadInput: if pixel size, numerical aperture or wavelength remain unknown, or make no sense.
+    """
+    told = file.metadata.get("microscope") or {}
+    pixel_um = stated.pixel_um or told.get("pixel_um") or file.pixel_um
+    aperture = stated.numerical_aperture or told.get("numerical_aperture")
+    emission_um = stated.emission_um or told.get("emission_um")
+    options = {
+        "--pixel-um, as in --pixel-um 0.065": pixel_um,
+        "--na, as in --na 1.4": aperture,
+        "--emission-um, as in --emission-um 0.525": emission_um,
+    }
+    if missing := [option for option, value in options.items() if value is None]:
+        raise BadInput(f"{path}: does not say all of its optics; give {'; '.join(missing)}")
+    # The medium only has to allow the aperture; in focus nothing else depends on it.
+    medium = told.get("refractive_index") or max(1.518, 1.02 * float(aperture or 0))
+    return parse(
+        Microscope,
+        {
+            "numerical_aperture": aperture,
+            "refractive_index": medium,
+            "emission_um": emission_um,
+            "pixel_um": pixel_um,
+            "camera": _camera(told.get("camera"), stated, path),
+        },
+        str(path),
+    )
+
+
+def _camera(told: dict[str, float] | None, stated: Stated, path: Path) -> dict[str, float] | None:
+    """Gain and offset as stated or as told; None where they are not known."""
+    given = {"gain": stated.gain, "offset": stated.offset, "read_noise": stated.read_noise}
+    if told is not None:
+        return {name: told[name] if value is None else value for name, value in given.items()}
+    if stated.gain is None:
+        if stated.read_noise is not None:
+            raise BadInput(f"{path}: --read-noise (photo-electrons) says something only together with --gain")
+        return None
+    if stated.offset is None:
+        raise BadInput(
+            f"{path}: --gain (counts per photo-electron) needs --offset (counts of a dark frame) beside it"
+        )
+    return {"gain": stated.gain, "offset": stated.offset, "read_noise": stated.read_noise or 0.0}
+
+
+DARKEST_PERCENT = 0.5
+"""of the pixels of an angle's mean frame, taken for background where the camera's offset is not known"""
+
+
+def above_offset(
+    stacks: NDArray[np.generic], camera: Camera | None, offset: float | None
+) -> tuple[NDArray[np.float32], list[float]]:
+    """Stacks (T, A, P, Y, X) in photo-electrons, or counts above the offset, and the offsets (A,) that were taken.
+
+    Where neither camera nor offset are known, the darkest pixels of every angle are taken for background: some
+    publishers stretch each angle on its own.
+    """
+    values = stacks.astype(np.float32)
+    angles = values.shape[1]
+    if camera is not None:
+        return (values - camera.offset) / camera.gain, [camera.offset] * angles
+    if offset is not None:
+        return values - offset, [offset] * angles
+    means = values.mean(axis=(0, 2))
+    offsets = np.percentile(means.reshape(angles, -1), DARKEST_PERCENT, axis=1)
+    return values - offsets[:, None, None, None].astype(np.float32), offsets.tolist()
