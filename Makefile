@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui clean
+.PHONY: help setup repro test check ui benchmark-recon recon-runner clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -11,7 +11,7 @@ IN_VENV := source $(VENV)/bin/activate &&
 STUDY ?= .
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup: $(READY)  ## the environment in .venv, from requirements.lock
 
@@ -34,6 +34,13 @@ ui: $(READY)  ## MLflow's pages on the results, on this machine only
 	@$(IN_VENV) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  mlflow server --host 127.0.0.1 --port $${PORT:-5000} --workers 1 \
 	  --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlruns
+
+benchmark-recon: $(READY)  ## measure classical SIM against known truth, beside a peer; writes docs/benchmark_reconstruction.md
+	@$(IN_VENV) python benchmarks/recon/bench.py
+
+recon-runner:  ## print the command that runs ours on cases of that benchmark, and nothing else
+	@$(MAKE) -s setup >&2
+	@printf '%q %q\n' '$(CURDIR)/$(VENV)/bin/python' '$(CURDIR)/benchmarks/recon/run_sim_models.py'
 
 clean:  ## remove what was computed and edits of dvc.lock and reports/ (not the environment, not DVC's cache)
 	rm -rf data models transfers runs mlruns mlflow.db* reports .pytest_cache .mypy_cache .ruff_cache .hypothesis

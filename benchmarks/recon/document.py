@@ -8,12 +8,32 @@ from pathlib import Path
 
 import tables
 from recon_case import THREADS
-from rows import Measured
+from rows import Measured, Rows
 from targets import Target
 
 QUICK = """
-> From a **quick run**: few repeats, few stacks, no peer, and no waiting for a quiet machine. It shows that everything
-> runs. Its times mean little, its counts less.
+> From a **quick run**: few repeats, few stacks, no peer, no waiting for a quiet machine, and one process for all cases,
+> so that only the first one's memory is its own. It shows that everything runs; its times and counts mean little.
+"""
+
+FOOT = """## What this does not say
+
+* One class of objects, thin and sparse, and an ideal OTF that every program is told. Thick specimens, a wrong OTF,
+  drift and the pixel noise of sCMOS cameras are not here.
+* One peer, the fastest of four open programs measured before on such cases. Its regularisation constant (0.1) suits
+  them better than its default of 0.3; the rest is as it comes.
+* The delivered PSNR compares with the apodisation that sim_models and the peer happen to share; read the ring-matched
+  one between programs.
+* The main cases are one stack each: a tenth of a decibel, or a factor below two in an error, may be luck.
+
+## Again
+
+```
+make benchmark-recon                                 # everything; half an hour on a machine with nothing else to do
+python benchmarks/recon/bench.py --quick             # two minutes, to see that it runs
+python benchmarks/recon/bench.py --seed-offset 5000  # other objects, stripes and noise
+make -s recon-runner                                 # the command that runs sim_models on cases of this kind
+```
 """
 
 
@@ -65,15 +85,15 @@ mean correlation in the band that only SIM gives:
 """,
         f"""## Low light
 
-256 x 256, modulation 0.5, {measured.seeds} objects per level. Right / taken for right / all, and the medians of the right
-ones: worst wave vector (cycles per field), phase (radian), modulation. Light: photo-electrons in a bright pixel of a
-frame without stripes. Wrong and not owned up to is the worst there is.
+256 x 256, modulation 0.5, objects per level: {measured.seeds}. Right / taken for right / all, and the medians of the
+right ones: worst wave vector (cycles per field), phase (radian), modulation. Light: photo-electrons in a bright pixel
+of a frame without stripes. Wrong and not owned up to is the worst there is.
 
 {tables.lowlight_table(rows)}
 """,
         f"""## Inputs that must not pass
 
-{measured.seeds} stacks of each kind and light: refused / accepted with a warning / accepted without.
+Refused / accepted with a warning / accepted without. Stacks of each kind and light: {measured.seeds}.
 
 {tables.bad_table(rows)}
 
@@ -88,8 +108,8 @@ modulation of 0.15 beside two with 0.8. Stripes as in the table of stripes; imag
 """,
         f"""## Time and memory
 
-Medians of {measured.repeat} warm runs on 512 x 512 pixels, given {THREADS} threads. *Set-up* is needed once for a set of
-stripes (the peer does it while it estimates), *reconstruct* for every stack.
+Medians of {measured.repeat} warm runs on 512 x 512 pixels, given {THREADS} threads. *Set-up* is needed once for a set
+of stripes (the peer does it while it estimates), *reconstruct* for every stack.
 
 {tables.times_table(rows)}
 
@@ -102,55 +122,50 @@ With a busy process on one of two cores, times are longer by the factor
 
 {tables.stolen_core_table(measured)}
 """,
+        _real_stack(rows),
         f"""## Uncertainties
 
-Share of errors within the standard deviations that come with an estimate, over all right answers of all sets. For the
-wave vector the larger of its two standard deviations is taken for both axes; frames of an angle err together.
+Share of errors within the standard deviations that come with an estimate, over all right answers of all sets; "wave
+vector": along x and along y, each against the larger of its two standard deviations. Frames of an angle err together.
 
 {tables.calibration_table(rows)}
 """,
-        _foot(measured),
+        FOOT,
     ]
-    return "\n".join(sections)
+    return "\n".join(section for section in sections if section)
+
+
+def _real_stack(rows: Rows) -> str:
+    if not rows.of_set.get("real"):
+        return ""
+    return f"""## A real stack
+
+Microtubules in TIRF-SIM, about 22 camera levels of signal, stripes beyond the cutoff, found blind. Reference: the mean
+of what fairSIM and rDL-SIM's own fit find once they are told where to look.
+
+{tables.real_table(rows)}
+"""
 
 
 def _head(measured: Measured, code: str) -> str:
     facts = "\n".join(f"* {name}: {value}" for name, value in machine().items())
     peer = measured.peer_missing and f"\nThe peer was not run: {measured.peer_missing}.\n"
+    seeds = measured.seed_offset and f"\n* seeds: those of the cases plus {measured.seed_offset}"
     return f"""# Classical SIM: estimation and reconstruction against known truth
 
 Written by `make benchmark-recon`; every measured number is from that one run, of {date.today():%d %B %Y}.
 {QUICK if measured.quick else ""}{peer or ""}
-* code: {code}
+* code: {code}{seeds or ""}
 {facts}
 
-The cases: filaments, points and weak haze, seen at NA 1.2 and 525 nm with pixels of 80 nm, larger than the field (so that
-edges do not wrap), with Poisson and read noise (1.5 electrons). `c9`: 3 angles x 3 phases, 512 x 512 pixels, stripes at
-0.88 of the cutoff, modulation 0.8; `m03`: modulation 0.3; `phase`: phases off by 0.25 rad; `tirf9`: stripes at 1.1 of the
-cutoff; `c15`: 5 phases, two harmonics; `flat9`: no stripes; `p100`: 100 photo-electrons in a bright pixel of a frame.
-The simulation shares no code with sim_models. The peer is napari-sim-processor 0.1.1, with its torch, OpenCV and numpy
-backends; "phases": it measures each frame's phase. Definitions: `benchmarks/recon/simulate.py` (cases), `scores.py`
-(scores), `recon_case.py` (what a runner reads and writes), `targets.py`.
-"""
+The cases: filaments, points and weak haze, seen at NA 1.2 and 525 nm with pixels of 80 nm, on a field larger than what
+is kept (nothing wraps at the edges), with Poisson and read noise (1.5 electrons).
 
+* `c9`: 3 angles x 3 phases, 512 x 512 pixels, stripes at 0.88 of the cutoff, modulation 0.8
+* `tirf9`: stripes at 1.1 of the cutoff; `c15`: 5 phases, two harmonics; `flat9`: no stripes
+* `p100`: 100 photo-electrons in a bright pixel of a frame; `m03`: modulation 0.3; `phase`: phases off by 0.25 rad
 
-def _foot(measured: Measured) -> str:
-    return """## What this does not say
-
-* One class of objects, thin and sparse, and an ideal OTF that every program is told. Thick specimens, a wrong OTF, drift
-  and the pixel noise of sCMOS cameras are not here.
-* One peer, the fastest that installs from PyPI and runs without a GPU. Its regularisation constant (0.1) suits these
-  cases better than its default of 0.3; the rest is as it comes.
-* The delivered PSNR compares with the apodisation that sim_models and the peer happen to share; read the ring-matched
-  one between programs.
-* The main cases are one stack each: differences of a tenth of a decibel, or of a factor below two in an error, may be luck.
-
-## Again
-
-```
-make benchmark-recon                                 # everything; an hour at most, on a machine with nothing else to do
-python benchmarks/recon/bench.py --quick             # two minutes, to see that it runs
-python benchmarks/recon/bench.py --seed-offset 5000  # other objects, stripes and noise
-make -s recon-runner                                 # the command that runs sim_models on cases of this kind
-```
+The simulation shares no code with sim_models. The peer is napari-sim-processor 0.1.1 with its torch, OpenCV and numpy
+backends; "phases": it measures the phase of each frame. What cases, results, scores and targets are is told in
+`benchmarks/recon/` (`simulate.py`, `recon_case.py`, `scores.py`, `targets.py`).
 """

@@ -107,7 +107,7 @@ def main() -> None:
             result = run(processors, case, options)
         except Exception as error:
             result = {"ok": False, "message": f"{type(error).__name__}: {error}"}
-        memory = {"base_rss_mb": base_mb, "peak_rss_mb": peak_mb()}
+        memory: dict[str, Any] = {"base_rss_mb": base_mb, "peak_rss_mb": peak_mb()}
         name = f"napari-sim-processor, {options.backend}"
         save(
             options.out,

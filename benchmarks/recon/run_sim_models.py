@@ -148,7 +148,7 @@ def main() -> None:
             traceback.print_exc()
             broken = True
             result = {"ok": False, "crashed": True, "message": f"{type(error).__name__}: {error}"}
-        memory = {"base_rss_mb": base_mb, "peak_rss_mb": peak_mb()}
+        memory: dict[str, Any] = {"base_rss_mb": base_mb, "peak_rss_mb": peak_mb()}
         save(options.out, case, NAME, **result, **memory, version=version("sim-models"), threads=THREADS)
     sys.exit(broken)
 

@@ -5,6 +5,7 @@ from itertools import product
 from statistics import median
 
 import numpy as np
+import real_stack
 from numpy.typing import NDArray
 from rows import (
     OURS,
@@ -21,6 +22,9 @@ from simulate import BAD_LEVELS, LOWLIGHT_LEVELS
 from targets import BRIGHT, THREE_BEAMS, Target
 
 NOTHING = "-"
+
+DIM = 100
+"""photo-electrons, up to which noise decides how well stripes are known, more than how good a model of them is"""
 
 STEPS = ("estimate", "setup", "reconstruct")
 
@@ -53,7 +57,7 @@ def _no_answer(row: Row | None) -> str | None:
 
 def targets_table(targets: Sequence[Target]) -> str:
     """All goals."""
-    words = {True: "yes", False: "**no**", None: "not measured"}
+    words = {True: "yes", False: "**no**", None: "cannot be told"}
     return table(
         ["#", "quantity", "target", "sim_models", "peer, same run", "met"],
         [
@@ -236,25 +240,47 @@ def stolen_core_table(measured: Measured) -> str:
     return table(["", *STEPS], lines)
 
 
+def real_table(rows: Rows) -> str:
+    """Wave vectors of the real stack, and how far they are from those of programs that were told where to look."""
+
+    def cells(row: Row) -> list[str]:
+        if not row.ok:
+            return [_no_answer(row) or NOTHING] * real_stack.ANGLES
+        waves = zip(row.result["k"], real_stack.distances_px(row.result["k"]), strict=True)
+        return [
+            f"{np.hypot(x, y):.2f} px, {np.degrees(np.arctan2(y, x)) % 180:.2f} deg ({distance:.2f} px off)"
+            for (x, y), distance in waves
+        ]
+
+    reference = [
+        f"{np.hypot(x, y):.2f} px, {np.degrees(np.arctan2(y, x)) % 180:.2f} deg"
+        for x, y in real_stack.reference_waves()
+    ]
+    header = ["", *(f"angle {number}" for number in range(1, real_stack.ANGLES + 1))]
+    lines = [[shown(row.runner), *cells(row)] for row in rows.of_set.get("real", [])]
+    return table(header, [["reference", *reference], *lines])
+
+
 def calibration_table(rows: Rows) -> str:
     """How often errors are as small as the stated standard deviations promise."""
     lines = []
-    for name, errors in _standardised(rows).items():
-        shares = [f"{np.mean(errors < limit):.0%}" if len(errors) else NOTHING for limit in (1, 2, 3)]
-        lines.append([name, str(len(errors)), *shares])
-    lines.append(["were they Gaussian", "", "68%", "95%", "100%"])
-    return table(["", "values", "within 1 sigma", "2 sigma", "3 sigma"], lines)
+    for light, bright in ((f"up to {DIM} e", False), (f"above {DIM} e", True)):
+        for name, errors in _standardised(rows, bright).items():
+            shares = [f"{np.mean(errors < limit):.0%}" if len(errors) else NOTHING for limit in (1, 2, 3)]
+            lines.append([light, name, str(len(errors)), *shares])
+    lines.append(["", "were they Gaussian", "", "68%", "95%", "100%"])
+    return table(["light", "", "values", "within 1 sigma", "2 sigma", "3 sigma"], lines)
 
 
-def _standardised(rows: Rows) -> dict[str, NDArray[np.floating]]:
-    """|error| / sigma of every right answer."""
+def _standardised(rows: Rows, bright: bool) -> dict[str, NDArray[np.floating]]:
+    """|error| / sigma of every right answer in bright or in dim light."""
     found: dict[str, list[NDArray[np.floating]]] = {
         "wave vector, along each axis": [], "phase, every frame": [], "modulation": [],
     }  # fmt: skip
     waves, phases, depths = found.values()
     for row in (row for name in rows.of_set for row in rows.in_set(name, OURS)):
         spoilt = row.case.startswith(("pixel", "phase_major", "flat", "noise"))
-        if spoilt or not row.right or row.stripes is None:
+        if spoilt or not row.right or row.stripes is None or (row.photons > DIM) != bright:
             continue
         sigma = np.array(row.result["k_sigma_px"])[:, None]
         waves.append(np.abs(row.stripes.wave_px / sigma).ravel())

@@ -142,6 +142,7 @@ def _show_consistency(axes: Any, found: Consistency) -> None:
     axes.set_axis_off()
     axes.set_title(
         f"raw frames against the image: {share:.2g} % contradicted\n"
-        f"(brown: light missing, purple: too much, full at {found.limit:.1f} sigma; chi-squared {found.chi2_reduced:.2f})",
+        f"(brown: light missing, purple: too much, full at {found.limit:.1f} sigma; "
+        f"chi-squared {found.chi2_reduced:.2f})",
         fontsize=10,
     )

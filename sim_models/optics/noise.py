@@ -10,16 +10,17 @@ from sim_models.field import Camera
 FADE = 0.08
 """share of an edge over which a field fades out at its borders, where part of the light came from outside"""
 
-SMALLEST_FADE_PX = 8
+SMALLEST_FADE_PX, LARGEST_FADE = 8, 0.25
 
 BEYOND = 1.05
 """of the cutoff: from here on spectra hold nothing but noise"""
 
 COLOURED = 1.5
-"""noise just beyond the cutoff over noise far beyond, from which frames must have been interpolated or smoothed"""
+"""ratio from which spectra beyond the cutoff are not white. Where they fall only just beyond it, it is too low and what
+falls is the specimen; where they go on falling, frames were interpolated or smoothed"""
 
-NEARBY = 1.3
-"""of the cutoff, up to which is just beyond"""
+NEARBY, FURTHER = 1.3, 1.6
+"""of the cutoff: up to the first is just beyond, from the first to the second further, and then far beyond"""
 
 IN_BAND = (0.5, 1.0)
 """of the cutoff, between which the noise of smoothed frames is looked for"""
@@ -74,13 +75,16 @@ def frame_noise(frames: torch.Tensor, window: torch.Tensor, cutoff: float, camer
     spectra = power(torch.fft.rfft2((frames[:, 0] - frames[:, 1]) * window)).flatten(1)
     energy = float(window.square().sum())
     variance = _level(spectra[:, free]) / energy / 2
-    near, far = (share > BEYOND) & (share < NEARBY), share > NEARBY
-    if len(frames) > 1 and min(int(near.sum()), int(far.sum())) >= ENOUGH_FREQUENCIES:
-        colour = _level(spectra[:, near]) / _level(spectra[:, far]).clamp(min=1e-300)
-        if float(colour.mean()) > COLOURED:
-            in_band = (share > IN_BAND[0]) & (share < IN_BAND[1])
-            return Noise(variance * _excess(frames, window, variance, in_band), True)
-    return Noise(variance, False)
+    rings = [(share > BEYOND) & (share < NEARBY), (share > NEARBY) & (share < FURTHER), share > FURTHER]
+    if min(int(ring.sum()) for ring in rings) < ENOUGH_FREQUENCIES:
+        return Noise(variance, False)
+    near, further, far = (float(_level(spectra[:, ring]).mean()) for ring in rings)
+    if near < COLOURED * far:
+        return Noise(variance, False)
+    if further < COLOURED * far or len(frames) == 1:
+        return Noise(_level(spectra[:, rings[2]]) / energy / 2, False)
+    in_band = (share > IN_BAND[0]) & (share < IN_BAND[1])
+    return Noise(variance * _excess(frames, window, variance, in_band), True)
 
 
 def _level(spectra: torch.Tensor) -> torch.Tensor:
@@ -102,11 +106,11 @@ def _excess(
     return excess.mean().clamp(min=1)
 
 
-def fading(shape: tuple[int, int]) -> torch.Tensor:
-    """(Y, X): 1 inside, falling to 0 at the borders like a cosine."""
+def fading(shape: tuple[int, int], least_px: int = SMALLEST_FADE_PX) -> torch.Tensor:
+    """(Y, X): 1 inside, falling to 0 at the borders like a cosine, over at least so many pixels where there is room."""
     edges = []
     for size in shape:
-        width = min(max(FADE * size, SMALLEST_FADE_PX), size / 2)
+        width = max(FADE * size, min(least_px, LARGEST_FADE * size))
         inwards = torch.minimum(torch.arange(size) + 0.5, size - 0.5 - torch.arange(size))
         edges.append(0.5 - 0.5 * torch.cos(math.pi * (inwards / width).clamp(max=1)))
     return edges[0][:, None] * edges[1]

@@ -6,12 +6,9 @@ finer than a linear filter of the same image could give, and stripes are recogni
 
 import torch
 
-ITERATIONS = 10
-"""accelerated; later ones sharpen noise"""
-
 
 def richardson_lucy(
-    electrons: torch.Tensor, otf: torch.Tensor, read_variance: float, iterations: int = ITERATIONS
+    electrons: torch.Tensor, otf: torch.Tensor, read_variance: float, iterations: int
 ) -> torch.Tensor:
     """Object (Y, X), not negative, whose image under `otf` is most likely `electrons` (Y, X).
 
@@ -23,7 +20,7 @@ def richardson_lucy(
         electrons: photo-electrons above the offset, with Poisson noise; negative values are allowed.
         otf: (Y, X), in the order of `torch.fft.fft2`, even.
         read_variance: photo-electrons squared.
-        iterations: number of steps.
+        iterations: number of steps; late ones sharpen noise.
     """
     half = otf[:, : otf.shape[1] // 2 + 1]
 

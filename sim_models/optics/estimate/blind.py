@@ -1,22 +1,23 @@
-"""From frames to stripes without being told where to look: the order of the steps, and the reasons to refuse."""
+"""From frames to stripes without being told where to look: the order of the steps."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from scipy.stats import chi2
 
 from sim_models.config import BadInput
 from sim_models.field import Microscope
-from sim_models.optics.estimate import refine, search
-from sim_models.optics.estimate.bands import Bands, Steps, even_steps, take_apart
-from sim_models.optics.estimate.refine import FrameFit, Images, Summit, phase_deviation
-from sim_models.optics.estimate.refuse import apart, refuse_disorder, refuse_missing, refuse_uncertain
+from sim_models.optics.estimate import search
+from sim_models.optics.estimate.bands import QUICK, SHARPER, Steps, even_steps
+from sim_models.optics.estimate.overlap import Overlap
+from sim_models.optics.estimate.refine import phase_deviation
+from sim_models.optics.estimate.refuse import apart, refuse_uncertain
 from sim_models.optics.estimate.result import Estimate
 from sim_models.optics.estimate.scene import set_scene
 from sim_models.optics.estimate.search import Atlas, LikelihoodMap, Peak
-from sim_models.optics.estimate.summary import summarise
+from sim_models.optics.estimate.summary import all_overlaps, summarise, true_otf
+from sim_models.optics.estimate.view import View, look
 from sim_models.optics.otf import Otf
 from sim_models.optics.separation import num_bands
 
@@ -26,8 +27,8 @@ SMALLEST_PX = 32
 ROUNDS = 3
 """of separating the bands with what was found before, where phases or brightness turn out uneven"""
 
-PHASE_FLOOR_RAD, GAIN_FLOOR = 0.01, 0.005
-"""deviations that an imperfect guess of the object may feign"""
+PHASE_FLOOR_RAD_PX, GAIN_FLOOR_PX = 5.0, 1.5
+"""deviations that an imperfect guess of the object may feign, times the shorter edge: more places, less deviation"""
 
 INSIST = 1e-4
 """probability of deviations by chance below which they are believed"""
@@ -62,32 +63,29 @@ def estimate(
     with torch.no_grad():
         scene, unit = set_scene(frames.float(), microscope, otf or Otf.ideal(microscope))
         hints = None if start is None else [_wave(*each, scene.pixel_um) for each in start]
-        steps = even_steps(scene)
-        bands = take_apart(scene, steps, harmonics)
         atlas = Atlas(scene, harmonics)
-        maps = _maps(atlas, bands)
-        peaks = _find(atlas, maps, hints)
-        refuse_missing(scene, peaks, harmonics)
-        for trial in range(ROUNDS + 1):
-            summits = [
-                refine.sharpen(each, bands.guess, peak.wave) for each, peak in zip(maps, peaks, strict=True)
-            ]
-            peaks = [
-                replace(peak, wave=top.wave, score=top.score)
-                for peak, top in zip(peaks, summits, strict=True)
-            ]
-            refuse_missing(scene, peaks, harmonics)
-            images = refine.image(scene, bands.guess, [peak.wave for peak in peaks], harmonics)
-            fits = refine.fit_frames(scene, images)
-            refuse_disorder(scene, steps, fits, peaks)
-            better = _better_steps(steps, fits)
-            if better is steps or trial == ROUNDS:
+        view = look(atlas, even_steps(scene), QUICK, lambda maps: _find(atlas, maps, hints))
+        overlaps: list[list[Overlap]] | None = all_overlaps(view)
+        truer = true_otf(scene, overlaps or [])
+        if truer is not scene:
+            view, overlaps = _again(view, Atlas(truer, harmonics), view.steps), None
+        for _ in range(ROUNDS):
+            steps = _better_steps(view)
+            if steps is view.steps:
                 break
-            steps, bands = better, take_apart(scene, better, harmonics)
-            maps = _maps(atlas, bands)
-        covariances = _covariances(atlas, bands, images, maps, summits)
-        refuse_uncertain(scene, covariances, peaks)
-        return summarise(scene, bands, steps, fits, covariances, peaks, unit)
+            if view.iterations < SHARPER:
+                # Before frames are called uneven, a sharper guess of the object has to say so too.
+                view, overlaps = _again(view, view.atlas, view.steps), None
+                steps = _better_steps(view)
+            view, overlaps = _again(view, view.atlas, steps), None
+        covariances = _covariances(view)
+        refuse_uncertain(view.scene, covariances, view.peaks)
+        return summarise(view, overlaps or all_overlaps(view), covariances, unit)
+
+
+def _again(view: View, atlas: Atlas, steps: Steps) -> View:
+    """Another look near the peaks of the last one, with a sharper guess of the object."""
+    return look(atlas, steps, SHARPER, lambda _: view.peaks)
 
 
 def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, float]] | None) -> None:
@@ -117,10 +115,6 @@ def _wave(angle_rad: float, spacing_um: float, pixel_um: float) -> torch.Tensor:
     return torch.tensor([length * math.sin(angle_rad), length * math.cos(angle_rad)], dtype=torch.float64)
 
 
-def _maps(atlas: Atlas, bands: Bands) -> list[LikelihoodMap]:
-    return [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(len(bands.all))]
-
-
 def _find(atlas: Atlas, maps: Sequence[LikelihoodMap], hints: Sequence[torch.Tensor] | None) -> list[Peak]:
     """A peak for each angle: near its hint, or alone, or guided by those found alone, or all together."""
     tolerance = search.GUIDED_TOLERANCE * atlas.scene.cutoff
@@ -128,16 +122,16 @@ def _find(atlas: Atlas, maps: Sequence[LikelihoodMap], hints: Sequence[torch.Ten
         pairs = zip(maps, hints, strict=True)
         return [search.near(atlas, each, [hint], tolerance, "given") for each, hint in pairs]
     peaks = [search.strongest(atlas, each) for each in maps]
-    found = [peak.wave for peak in peaks if peak.score >= peak.limit]
+    found = [peak.wave for peak in peaks if peak.accepted]
     if found and len(found) < len(peaks):
         expected = _missing_directions(found, len(peaks))
         peaks = [
-            peak if peak.score >= peak.limit else search.near(atlas, each, expected, tolerance, "guided")
+            peak if peak.accepted else search.near(atlas, each, expected, tolerance, "guided")
             for peak, each in zip(peaks, maps, strict=True)
         ]
-    if len(peaks) > 1 and any(peak.score < peak.limit for peak in peaks):
+    if len(peaks) > 1 and not all(peak.accepted for peak in peaks):
         jointly = search.together(atlas, maps)
-        if all(peak.score >= peak.limit for peak in jointly):
+        if all(peak.accepted for peak in jointly):
             return jointly
     return peaks
 
@@ -153,21 +147,23 @@ def _missing_directions(found: Sequence[torch.Tensor], angles: int) -> list[torc
     return [wave for wave in spread if all(apart(wave, other) > 0.25 * float(length) for other in found)]
 
 
-def _better_steps(steps: Steps, fits: Sequence[FrameFit]) -> Steps:
-    """Steps as the frames say, where they insist; the same object where nothing changes."""
+def _better_steps(view: View) -> Steps:
+    """Steps as the frames say, where they insist; those of the view where nothing changes."""
+    steps, edge = view.steps, min(view.scene.shape)
+    phase_floor, gain_floor = PHASE_FLOOR_RAD_PX / edge, GAIN_FLOOR_PX / edge
     phase, uneven = steps.phase_rad.clone(), list(steps.uneven)
-    for angle, fit in enumerate(fits):
+    for angle, fit in enumerate(view.fits):
         deviation, sigma = phase_deviation(fit, angle, steps.phase_rad[angle])
-        if uneven[angle] or _insists(deviation, sigma, PHASE_FLOOR_RAD):
+        if uneven[angle] or _insists(deviation, sigma, phase_floor):
             phase[angle] += deviation
             uneven[angle] = True
-    gain = torch.stack([fit.gain[angle] for angle, fit in enumerate(fits)])
-    gain_sigma = torch.stack([fit.gain_sigma[angle] for angle, fit in enumerate(fits)])
+    gain = torch.stack([fit.gain[angle] for angle, fit in enumerate(view.fits)])
+    gain_sigma = torch.stack([fit.gain_sigma[angle] for angle, fit in enumerate(view.fits)])
     gain = gain / gain.mean()
-    if not _insists((gain - 1).flatten(), gain_sigma.flatten(), GAIN_FLOOR):
+    if not _insists((gain - 1).flatten(), gain_sigma.flatten(), gain_floor):
         gain = torch.ones_like(gain)
-    moved = float((phase - steps.phase_rad).abs().max()) > PHASE_FLOOR_RAD / 4
-    dimmed = float((gain - steps.gain).abs().max()) > GAIN_FLOOR / 4
+    moved = float((phase - steps.phase_rad).abs().max()) > phase_floor / 4
+    dimmed = float((gain - steps.gain).abs().max()) > gain_floor / 4
     return Steps(phase, gain, tuple(uneven)) if moved or dimmed else steps
 
 
@@ -177,18 +173,16 @@ def _insists(deviation: torch.Tensor, sigma: torch.Tensor, floor: float) -> bool
     return squares > float(chi2.isf(INSIST, len(deviation) - 1))
 
 
-def _covariances(
-    atlas: Atlas, bands: Bands, images: Images, maps: Sequence[LikelihoodMap], summits: Sequence[Summit]
-) -> list[torch.Tensor]:
+def _covariances(view: View) -> list[torch.Tensor]:
     """(2, 2) covariance of each wave vector: the inverse curvature of the log likelihood (Fisher information)."""
-    covariances = []
-    for angle, (likelihood, top) in enumerate(zip(maps, summits, strict=True)):
-        finest = images.striped[angle, -1]
-        around = likelihood.noise[-1].at(float((atlas.harmonics * top.wave).norm()))
-        alone = search.noise_left(atlas, bands.of(angle)[-1], bands.guess, finest, top.wave)
-        summit = bool((torch.linalg.eigvalsh(top.curvature) > 0).all())
-        inverse = (
-            torch.linalg.inv(top.curvature) if summit else torch.full((2, 2), math.inf, dtype=torch.float64)
-        )
+    atlas, covariances = view.atlas, []
+    for angle, (likelihood, peak, curvature) in enumerate(
+        zip(view.maps, view.peaks, view.curvatures, strict=True)
+    ):
+        around = likelihood.noise[-1].at(float((atlas.harmonics * peak.wave).norm()))
+        band, striped = view.bands.of(angle)[-1], view.images.striped[angle, -1]
+        alone = search.noise_left(atlas, band, view.bands.guess, striped, peak.wave)
+        summit = bool((torch.linalg.eigvalsh(curvature) > 0).all())
+        inverse = torch.linalg.inv(curvature) if summit else torch.full((2, 2), math.inf, dtype=torch.float64)
         covariances.append(inverse * (alone / around))
     return covariances

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from sim_models.optics.estimate.scene import Scene
-from sim_models.optics.noise import power
+from sim_models.optics.noise import fading, power
 
 Table = NDArray[np.float64]
 
@@ -33,7 +33,16 @@ HAZE_RINGS = 8
 HAZE_FLOOR = 0.1
 """share of haze that a slightly wrong OTF may feign"""
 
-RELIABLE = 0.03
+SCATTER = 1.8
+"""by how much more the depth varies from stack to stack than the scatter of its bins says, which are not independent"""
+
+BORDER_PX, FLOOR = 10.0, 1e-3
+"""relative error of the depth that no scatter shows: (BORDER_PX / edge)^2 by the borders of the field, and a floor"""
+
+SOFT_FADE_PX = 40
+"""over which bands fade out at the borders here: a harder border mixes frequencies of different OTF values"""
+
+RELIABLE = 0.05
 """values of the OTF below this are left out: a small error of the cutoff changes them by a factor"""
 
 
@@ -55,6 +64,8 @@ class Overlap:
     band_noise: float
     """noise power of the band at each frequency"""
     widefield_noise: float
+    edge_px: int
+    """shorter edge of the field"""
 
 
 def overlap(
@@ -67,7 +78,8 @@ def overlap(
     band_variance: float,
 ) -> Overlap:
     """Sums for a band (Y, X) at the wave vector (2,) of its harmonic; variances are per pixel."""
-    energy = float(scene.window.square().sum())
+    window = fading(scene.shape, SOFT_FADE_PX).to(band.device)
+    energy = float(window.square().sum())
     rows, columns = (
         torch.fft.fftfreq(size, device=band.device) - float(part)
         for size, part in zip(scene.shape, wave, strict=True)
@@ -77,8 +89,8 @@ def overlap(
     place = both.flatten().nonzero()[:, 0]
     row, column = place // scene.shape[1], place % scene.shape[1]
     near_otf, far_otf = scene.otf_at(rows[row], columns[column]), scene.otf.flatten()[place]
-    seen = torch.fft.fft2(band * scene.window).flatten()[place]
-    shifted = torch.fft.fft2(widefield * scene.window * scene.carrier(wave)).flatten()[place]
+    seen = torch.fft.fft2(band * window).flatten()[place]
+    shifted = torch.fft.fft2(widefield * window * scene.carrier(wave)).flatten()[place]
     radii = near.flatten()[place].sqrt(), scene.radius.flatten()[place]
     bins = [(radius / scene.cutoff * num).long() for radius, num in zip(radii, (NEAR, FAR), strict=True)]
     used = near_otf > RELIABLE
@@ -98,6 +110,7 @@ def overlap(
         sums(torch.ones_like(light)),
         band_variance * energy,
         noise,
+        min(scene.shape),
     )
 
 
@@ -153,7 +166,7 @@ def depth(sums: Overlap, stated: Profile, true: Profile) -> Depth:
     counts = np.where(used, sums.counts, 0.0)
     light = np.where(used, sums.power, 0.0).sum(axis=1, keepdims=True)
     expected = np.maximum(light / np.maximum(counts.sum(axis=1, keepdims=True), 1), 0) * counts
-    amplitude, sigma = 0.3, math.inf
+    amplitude = 0.3
     for _ in range(3):
         variance = 0.5 * (near**2 * sums.band_noise + (amplitude * far) ** 2 * sums.widefield_noise)
         variance = np.maximum(variance * (expected + sums.widefield_noise * counts), 1e-200)
@@ -162,8 +175,11 @@ def depth(sums: Overlap, stated: Profile, true: Profile) -> Depth:
         if gain <= 0:
             return Depth(0.0, math.inf, np.zeros(0))
         amplitude = float((weight * band).sum()) / gain
-        sigma = math.sqrt(float((weight**2 * variance).sum())) / gain
-    return Depth(amplitude, sigma, ((band - amplitude * widefield) ** 2 / variance)[used])
+    residual = (band - amplitude * widefield) ** 2
+    # The scatter of the bins themselves, which holds what the noise model does not: bright places are noisier.
+    scatter = SCATTER * math.sqrt(float((weight**2 * residual).sum())) / gain
+    sigma = math.hypot(scatter, amplitude * ((BORDER_PX / sums.edge_px) ** 2 + FLOOR))
+    return Depth(amplitude, sigma, (residual / variance)[used])
 
 
 def haze(

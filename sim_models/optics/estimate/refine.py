@@ -190,14 +190,18 @@ class FrameFit:
     """(H, A, P) standard deviation of the real and of the imaginary part"""
 
 
-def fit_frames(scene: Scene, images: Images) -> list[FrameFit]:
-    """Fit all frames with the stripes of each angle in turn, whatever their phases."""
+def fit_frames(scene: Scene, images: Images, widefield: torch.Tensor) -> list[FrameFit]:
+    """Fit all frames with the wide-field (Y, X) and the stripes of each angle in turn, whatever their phases.
+
+    With the wide-field as it is: what the guess of the object lacks of it would be the same in all frames, and pass for
+    stripes that stand still.
+    """
     angles, harmonics = images.striped.shape[:2]
     parts = torch.stack([images.striped.real, -images.striped.imag], dim=2).flatten(0, 2)
-    regressors = torch.cat([images.plain[None], parts]).flatten(1)
+    regressors = torch.cat([widefield[None], parts]).flatten(1)
     weighted = regressors * scene.window.flatten()
     # Noise of each pixel: shot noise of the light there, and read noise.
-    noise = regressors[0].clamp(min=0) + scene.read_variance
+    noise = images.plain.flatten().clamp(min=0) + scene.read_variance
     gram = (weighted @ regressors.T).double().cpu()
     spread = ((weighted * noise) @ weighted.T).double().cpu()
     seen = (weighted @ scene.frames.flatten(0, 1).flatten(1).T).double().cpu()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import torch
@@ -28,14 +29,14 @@ SAME_WAVE = 3.0
 
 
 def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
-    """Refuse where an angle's score is below its limit."""
-    missing = [angle for angle, peak in enumerate(peaks) if peak.score < peak.limit]
+    """Refuse where an angle's score is below its limit, or not the only one of its height."""
+    missing = [angle for angle, peak in enumerate(peaks) if not peak.accepted]
     if not missing:
         return
     worst = min(missing, key=lambda angle: peaks[angle].score - peaks[angle].limit)
     angles, phases = scene.frames.shape[:2]
     which = f"angle{'s' if len(missing) > 1 else ''} {_list(angle + 1 for angle in missing)} of {angles}"
-    message = f"no stripes found in {which}: {_told(peaks[worst])} at the best wave vector"
+    message = f"no stripes found in {which}: {_told(peaks[worst])}"
     swapped = _swapped(scene)
     if swapped is not None:
         atlas, bands = (
@@ -44,7 +45,7 @@ def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
         )
         maps = [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(angles)]
         other = [search.strongest(atlas, likelihood) for likelihood in maps]
-        if all(peak.score >= peak.limit for peak in other):
+        if all(peak.accepted for peak in other):
             scores = _list(f"{peak.score:.0f}" for peak in other)
             message += f"; read as phase-major they score {scores}, so the frames run phase by phase: change the order"
             raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
@@ -56,9 +57,11 @@ def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
 
 
 def _told(peak: Peak) -> str:
-    if peak.score == 0:
-        return "several wave vectors are about as likely"
-    return f"score {peak.score:.1f}, {peak.limit:.1f} needed"
+    if peak.score >= peak.limit:
+        return (
+            f"score {peak.score:.1f}, {peak.limit:.1f} needed, but other wave vectors score {peak.rival:.1f}"
+        )
+    return f"score {peak.score:.1f} at the best wave vector, {peak.limit:.1f} needed"
 
 
 def _list(items: object) -> str:
@@ -72,11 +75,7 @@ def _swapped(scene: Scene) -> Scene | None:
     if 1 in (angles, phases):
         return None
     frames = scene.frames.reshape(phases, angles, *shape).swapaxes(0, 1).contiguous()
-    return Scene(
-        frames, scene.objective, scene.pixel_um, scene.otf, scene.window, scene.variance.mean().expand(angles),
-        scene.read_variance,
-        scene.coloured,
-    )  # fmt: skip
+    return replace(scene, frames=frames, variance=scene.variance.mean().expand(angles))
 
 
 def refuse_disorder(scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks: Sequence[Peak]) -> None:

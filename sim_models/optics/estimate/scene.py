@@ -1,13 +1,12 @@
 """What every step of the estimation looks at: the frames, their noise, and a guess of the object in them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 
 from sim_models.field import Microscope
-from sim_models.optics.fourier import frequencies_per_um
 from sim_models.optics.noise import fading, frame_noise, power
 from sim_models.optics.otf import Otf
 from sim_models.optics.richardson_lucy import richardson_lucy
@@ -21,8 +20,6 @@ class Scene:
     """(A, P, Y, X) photo-electrons above the offset"""
     objective: Otf
     pixel_um: float
-    otf: torch.Tensor
-    """(Y, X) values of `objective`, order of `torch.fft.fft2`"""
     window: torch.Tensor
     """(Y, X) from 0 at the borders to 1"""
     variance: torch.Tensor
@@ -47,6 +44,18 @@ class Scene:
         """(Y, X) |frequency|."""
         rows, columns = (torch.fft.fftfreq(size, device=self.frames.device) for size in self.shape)
         return torch.hypot(rows[:, None], columns)
+
+    @cached_property
+    def otf(self) -> torch.Tensor:
+        """(Y, X) values of the objective, order of `torch.fft.fft2`; none at Nyquist, which has no sign."""
+        rows, columns = (torch.fft.fftfreq(size, device=self.frames.device) for size in self.shape)
+        below = (rows.abs()[:, None] < 0.4999) & (columns.abs() < 0.4999)
+        values: torch.Tensor = self.otf_at(rows[:, None], columns) * below
+        return values
+
+    def with_objective(self, objective: Otf) -> "Scene":
+        """The same frames seen through another objective."""
+        return replace(self, objective=objective)
 
     def otf_at(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Values of the OTF at frequencies that broadcast against each other."""
@@ -93,20 +102,14 @@ def set_scene(frames: torch.Tensor, microscope: Microscope, objective: Otf) -> t
     if camera is None:
         unit = float(frames.mean().clamp(min=1e-12) / variance.mean().clamp(min=1e-12))
         frames, variance = frames * unit, variance * unit**2
-    rows, columns = (
-        axis.float().to(frames.device) for axis in frequencies_per_um(shape, microscope.pixel_um)
-    )
-    below = (rows.abs() < 0.4999 / microscope.pixel_um) & (columns.abs() < 0.4999 / microscope.pixel_um)
-    otf = objective(rows, columns) * below  # the Nyquist frequency has no sign
-    return Scene(
-        frames, objective, microscope.pixel_um, otf, window, variance, read_variance, noise.coloured
-    ), unit
+    scene = Scene(frames, objective, microscope.pixel_um, window, variance, read_variance, noise.coloured)
+    return scene, unit
 
 
-def guess_object(scene: Scene, widefield: torch.Tensor) -> Guess:
-    """Guess the object from the wide-field (Y, X), the mean of all frames."""
+def guess_object(scene: Scene, widefield: torch.Tensor, iterations: int) -> Guess:
+    """Guess the object from the wide-field (Y, X), the mean of all frames; more iterations are sharper and noisier."""
     num = scene.frames.shape[0] * scene.frames.shape[1]
-    light = richardson_lucy(widefield * num, scene.otf, scene.read_variance * num) / num
+    light = richardson_lucy(widefield * num, scene.otf, scene.read_variance * num, iterations) / num
     # <s_q, s_q> = sum over k of otf(k)^2 |light(k - q)|^2: a correlation, so a product in real space.
     spectrum = power(torch.fft.rfft2(light * scene.window.sqrt()))
     half = scene.otf[:, : spectrum.shape[1]].square()

@@ -13,7 +13,7 @@ the map itself, in rings of equal |q|. With H harmonics, T is the sum of theirs.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -53,7 +53,19 @@ class Peak:
     """(2,) first harmonic along y and x, cycles per pixel"""
     score: float
     limit: float
+    rival: float
+    """score of the best other place, or of all of them together: the peak must stand out from it"""
     found: str
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other place is about as likely."""
+        return self.score - self.rival > math.log(SURE / (1 - SURE))
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it is beyond chance, and in one place only."""
+        return self.score >= self.limit and self.alone
 
 
 @dataclass(frozen=True)
@@ -215,32 +227,28 @@ def score_limit(area: float, curvature: float, harmonics: int, false_alarms: flo
 def strongest(atlas: Atlas, likelihood: LikelihoodMap) -> Peak:
     """The highest peak anywhere between the lowest and the highest wave vector.
 
-    Its score is 0 where another place is about as likely, as where little is seen and that in a few bright spots.
+    Where little is seen, and that in a few bright spots, another place may be about as likely.
     """
     grid = likelihood.grid * atlas.searched
     wave, score, place = _highest(atlas, grid)
     height, width = grid.shape
     beside = torch.arange(-BESIDE, BESIDE + 1, device=grid.device)
     grid[((place[0] + beside) % height)[:, None], (place[1] + beside) % width] = 0
-    score = score if score - float(grid.max()) > math.log(SURE / (1 - SURE)) else 0.0
-    return Peak(wave, score, score_limit(atlas.area, likelihood.curvature, likelihood.harmonics), "alone")
+    needed = score_limit(atlas.area, likelihood.curvature, likelihood.harmonics)
+    return Peak(wave, score, needed, float(grid.max()), "alone")
 
 
 def near(
     atlas: Atlas, likelihood: LikelihoodMap, expected: Sequence[torch.Tensor], tolerance: float, found: str
 ) -> Peak:
-    """The highest peak within `tolerance` (cycles per pixel) of expected waves (2,), either way round.
-
-    Its score is 0 where other places nearby are about as likely.
-    """
+    """The highest peak within `tolerance` (cycles per pixel) of expected waves (2,), either way round."""
     mask = _around(atlas, expected, tolerance)
     wave, score, _ = _highest(atlas, likelihood.grid * mask)
     others = mask & ~_around(atlas, [wave], BESIDE / FINER / min(atlas.scene.shape))
-    if others.any():
-        rivals = float(torch.logsumexp(likelihood.grid[others], 0)) - math.log(FINER**2)
-        score = score if score - rivals > math.log(SURE / (1 - SURE)) else 0.0
+    rivals = likelihood.grid[others]
+    rival = float(torch.logsumexp(rivals, 0)) - math.log(FINER**2) if len(rivals) else -math.inf
     area = float(mask.sum()) / mask.numel()
-    return Peak(wave, score, score_limit(area, likelihood.curvature, likelihood.harmonics), found)
+    return Peak(wave, score, score_limit(area, likelihood.curvature, likelihood.harmonics), rival, found)
 
 
 def _highest(atlas: Atlas, grid: torch.Tensor) -> tuple[torch.Tensor, float, tuple[int, int]]:
@@ -271,7 +279,8 @@ def together(atlas: Atlas, likelihoods: Sequence[LikelihoodMap]) -> list[Peak]:
     """Peaks of all angles at once, of about the same length and evenly spread over half a turn.
 
     Each map is replaced by the highest value within the tolerance of every point, so the scores of angles can be
-    added up at exactly even positions. Where the sum is beyond chance, each angle's own peak is taken nearby.
+    added up at exactly even positions. Each angle's own peak is taken nearby; where the sum is within chance, the
+    limits are raised so that none of them passes.
     """
     angles, scene = len(likelihoods), atlas.scene
     tolerance = TOGETHER_TOLERANCE * scene.cutoff
@@ -301,8 +310,8 @@ def together(atlas: Atlas, likelihoods: Sequence[LikelihoodMap]) -> list[Peak]:
         )
         for each, turn in zip(likelihoods, turns[sense], strict=True)
     ]
-    enough = float(sums.max()) >= needed
-    return [Peak(peak.wave, peak.score if enough else 0.0, peak.limit, peak.found) for peak in peaks]
+    share = float(sums.max()) / needed
+    return [replace(peak, limit=max(peak.limit, peak.score / share)) for peak in peaks]
 
 
 def _pooled(grid: torch.Tensor, reach: Sequence[int]) -> torch.Tensor:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import torch
 
 from sim_models.optics.estimate import overlap
-from sim_models.optics.estimate.bands import Bands, Steps
-from sim_models.optics.estimate.refine import FrameFit, phase_deviation
+from sim_models.optics.estimate.refine import phase_deviation
 from sim_models.optics.estimate.refuse import refuse_unmeasured
 from sim_models.optics.estimate.result import AngleEstimate, Estimate
 from sim_models.optics.estimate.scene import Scene
-from sim_models.optics.estimate.search import Peak
+from sim_models.optics.estimate.view import View
 from sim_models.optics.illumination import deepest_shadow
 
 WIDTH_TOLERANCE = 0.1
@@ -21,92 +20,87 @@ DARKEST_ATTENUATION = 0.05
 """of the OTF at the cutoff, below which it is no good objective any more"""
 
 
+def all_overlaps(view: View) -> list[list[overlap.Overlap]]:
+    """How each band overlaps with the wide-field: (A,) lists of (H,)."""
+    bands = view.bands
+    widefield_variance = float(bands.variance[:, 0].mean()) / len(bands.variance)
+    return [
+        [
+            overlap.overlap(
+                view.scene,
+                bands.widefield,
+                band,
+                order * peak.wave,
+                float(_start_phase(view, angle, order)),
+                widefield_variance,
+                float(bands.variance[angle, order]),
+            )
+            for order, band in enumerate(bands.of(angle), start=1)
+        ]
+        for angle, peak in enumerate(view.peaks)
+    ]
+
+
+def true_otf(scene: Scene, overlaps: Sequence[Sequence[overlap.Overlap]]) -> Scene:
+    """The scene with the OTF that the overlap of its bands insists on; the same scene where it does not."""
+    fit = overlap.fit_otf(scene, [each for angle in overlaps for each in angle])
+    if fit.believed != "attenuation":
+        return scene
+    return scene.with_objective(scene.objective.attenuated(scene.objective.attenuation * fit.attenuation))
+
+
 def summarise(
-    scene: Scene,
-    bands: Bands,
-    steps: Steps,
-    fits: Sequence[FrameFit],
+    view: View,
+    overlaps: Sequence[Sequence[overlap.Overlap]],
     covariances: Sequence[torch.Tensor],
-    peaks: Sequence[Peak],
     unit: float,
 ) -> Estimate:
     """The result of an estimation; `unit` is photo-electrons per unit of the frames that were given."""
-    overlaps = [
-        _overlaps(scene, bands, steps, fits[angle], angle, peak.wave) for angle, peak in enumerate(peaks)
-    ]
-    flat = [each for angle in overlaps for each in angle]
-    fit = overlap.fit_otf(scene, flat)
-    damping = -math.log(fit.attenuation) if fit.believed == "attenuation" else 0.0
-    stated, true = overlap.profile(scene), overlap.profile(scene, damping=damping)
-    depths = [[overlap.depth(each, stated, true) for each in angle] for angle in overlaps]
+    scene, flat = view.scene, [each for angle in overlaps for each in angle]
+    fit, otf = overlap.fit_otf(scene, flat), overlap.profile(scene)
+    depths = [[overlap.depth(each, otf, otf) for each in angle] for angle in overlaps]
     refuse_unmeasured([each.sigma for angle in depths for each in angle])
     amplitudes = [each.amplitude for angle in depths for each in angle]
     angles = tuple(
-        _angle(scene, steps, fits[angle], depths[angle], angle, covariances[angle], peak)
-        for angle, peak in enumerate(peaks)
+        _angle(view, depths[angle], angle, covariance) for angle, covariance in enumerate(covariances)
     )
     return Estimate(
         angles=angles,
-        equal_steps=not any(steps.uneven),
+        equal_steps=not any(view.steps.uneven),
         electrons_per_count=unit,
         noise_variance=tuple(scene.variance.tolist()),
-        otf=scene.objective.attenuated(scene.objective.attenuation * math.exp(-damping)),
+        otf=scene.objective,
         otf_fit=fit,
-        haze=overlap.haze(flat, amplitudes, stated, true),
+        haze=overlap.haze(flat, amplitudes, otf, otf),
         warnings=tuple(_doubts(scene, angles, fit)),
     )
 
 
-def _overlaps(
-    scene: Scene, bands: Bands, steps: Steps, fit: FrameFit, angle: int, wave: torch.Tensor
-) -> list[overlap.Overlap]:
-    """(H,) how each band of an angle overlaps with the wide-field."""
-    widefield_variance = float(bands.variance[:, 0].mean()) / len(bands.variance)
-    return [
-        overlap.overlap(
-            scene,
-            bands.widefield,
-            band,
-            order * wave,
-            float(_start_phase(fit, steps, angle, order)),
-            widefield_variance,
-            float(bands.variance[angle, order]),
-        )
-        for order, band in enumerate(bands.of(angle), start=1)
-    ]
-
-
-def _start_phase(fit: FrameFit, steps: Steps, angle: int, order: int) -> torch.Tensor:
+def _start_phase(view: View, angle: int, order: int) -> torch.Tensor:
     """order x phase + lead of a frame whose relative phase is zero, at the centre of the field."""
-    turned = fit.amplitude[order - 1, angle] * torch.exp(-1j * order * steps.phase_rad[angle])
+    phases = view.steps.phase_rad[angle]
+    turned = view.fits[angle].amplitude[order - 1, angle] * torch.exp(-1j * order * phases)
     return turned.mean().angle()
 
 
 def _angle(
-    scene: Scene,
-    steps: Steps,
-    fit: FrameFit,
-    depths: Sequence[overlap.Depth],
-    angle: int,
-    covariance: torch.Tensor,
-    peak: Peak,
+    view: View, depths: Sequence[overlap.Depth], angle: int, covariance: torch.Tensor
 ) -> AngleEstimate:
-    wave = peak.wave
-    length = float(wave.norm())
+    peak, steps, scene = view.peaks[angle], view.steps, view.scene
+    wave, length = peak.wave, float(peak.wave.norm())
     along = wave / wave.norm()
     across = torch.stack([along[1], -along[0]])
     spacing = scene.pixel_um / length
-    start = _start_phase(fit, steps, angle, 1)
-    deviation, sigma = phase_deviation(fit, angle, steps.phase_rad[angle])
+    deviation, sigma = phase_deviation(view.fits[angle], angle, steps.phase_rad[angle])
     if not steps.uneven[angle]:
         deviation, sigma = (
             torch.zeros_like(deviation),
-            (1 / sigma.square().reciprocal().sum()).sqrt().expand_as(sigma),
+            sigma.square().reciprocal().sum().rsqrt().expand_as(sigma),
         )
     to_corner = (
-        2 * math.pi * float(sum(f * (size - 1) / 2 for f, size in zip(wave, scene.shape, strict=True)))
+        2 * math.pi * sum(f * (size - 1) / 2 for f, size in zip(wave.tolist(), scene.shape, strict=True))
     )
-    phases = start + steps.phase_rad[angle] + deviation - to_corner
+    phases = _start_phase(view, angle, 1) + steps.phase_rad[angle] + deviation - to_corner
     return AngleEstimate(
         angle_rad=math.atan2(float(wave[0]), float(wave[1])),
         angle_sigma_rad=math.sqrt(float(across @ covariance @ across)) / length,
@@ -116,7 +110,7 @@ def _angle(
         phase_sigma_rad=tuple(float(each) for each in sigma),
         modulation=tuple(max(2 * each.amplitude, 0.0) for each in depths),
         modulation_sigma=tuple(2 * each.sigma for each in depths),
-        lead_rad=tuple(_lead(fit, steps, angle, order) for order in range(1, len(depths) + 1)),
+        lead_rad=tuple(_lead(view, angle, order) for order in range(1, len(depths) + 1)),
         gain=tuple(steps.gain[angle].tolist()),
         score=peak.score,
         limit=peak.limit,
@@ -124,8 +118,8 @@ def _angle(
     )
 
 
-def _lead(fit: FrameFit, steps: Steps, angle: int, order: int) -> float:
-    lead = _start_phase(fit, steps, angle, order) - order * _start_phase(fit, steps, angle, 1)
+def _lead(view: View, angle: int, order: int) -> float:
+    lead = _start_phase(view, angle, order) - order * _start_phase(view, angle, 1)
     return math.remainder(float(lead), 2 * math.pi)
 
 
@@ -142,10 +136,10 @@ def _doubts(scene: Scene, angles: Sequence[AngleEstimate], fit: overlap.OtfFit) 
             f"the bands agree for an OTF {fit.width:.2f} times as wide as stated: check pixel size, numerical aperture "
             "and wavelength (one of them may be wrong by that factor)"
         )
-    if fit.believed == "attenuation" and fit.attenuation < DARKEST_ATTENUATION:
+    if scene.objective.attenuation < DARKEST_ATTENUATION:
         doubts.append(
-            f"the OTF falls to {fit.attenuation:.1g} of an ideal one at the cutoff: check pixel size, numerical "
-            "aperture and wavelength, and whether the specimen is in focus"
+            f"the OTF falls to {scene.objective.attenuation:.1g} of an ideal one at the cutoff: check pixel size, "
+            "numerical aperture and wavelength, and whether the specimen is in focus"
         )
     for number, angle in enumerate(angles, start=1):
         if deepest_shadow(angle.modulation) - sum(angle.modulation_sigma) * 3 > 1:
