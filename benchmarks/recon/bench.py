@@ -31,6 +31,7 @@ from runners import (
     peer_runners,
     run_set,
     run_with_stolen_core,
+    wait_until_quiet,
 )
 from simulate import write_missing
 from targets import BRIGHT, THREE_BEAMS, check
@@ -92,12 +93,14 @@ def measure(
             rows.of_set[name] += [score(runner.name, case, written) for case in wanted]
     striped = [case for case in cases["main"] if not case.name.startswith("flat")]
     rows.of_set["main"] += map(score_widefield, striped)
+    wait_until_quiet(effort.patience_s)
+    floor_ms = {BRIGHT: fft_floor(harmonics=1), THREE_BEAMS: fft_floor(harmonics=2)}
     bright = next(case for case in cases["main"] if case.name == BRIGHT)
     with_images = [runner for runner in runners if "extra" in runner.cases]
     return Measured(
         rows, effort.seeds, offset, effort.repeat, effort == QUICK, peer_missing,
         stolen_core=run_with_stolen_core(with_images, bright, results, effort),
-        floor_ms={BRIGHT: fft_floor(1), THREE_BEAMS: fft_floor(2)},
+        floor_ms=floor_ms,
         same_bits=same_bits(results / OURS / "main" / BRIGHT, results / "free" / OURS / BRIGHT),
     )  # fmt: skip
 

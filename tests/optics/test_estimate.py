@@ -29,7 +29,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[float, float, float]]] = {
     "odd": ({"shape": (131, 117)}, (0.05, 0.03, 0.03)),
     "four phases": ({"phases": 4}, (0.04, 0.03, 0.03)),
     "three beams": ({"phases": 5, "modulation": (0.5, 0.8)}, (0.02, 0.02, 0.03)),
-    "uneven phases": ({"photons": 1000.0, "phase_error_rad": 0.25}, (0.02, 0.06, 0.02)),
+    "uneven phases": ({"photons": 1000.0, "phase_error_rad": 0.25, "shape": (256, 256)}, (0.02, 0.04, 0.02)),
     "a soft objective": ({"photons": 500.0, "attenuation": 0.3}, (0.05, 0.04, 0.06)),
 }
 
@@ -66,7 +66,7 @@ def test_bleaching_is_found_frame_by_frame(take: Take) -> None:
     brightness = 0.96 ** np.arange(9.0).reshape(3, 3)
     taken = take(photons=500.0, brightness=brightness)
     found = found_in(taken)
-    assert np.array(found.illumination.brightness) == pytest.approx(brightness / brightness.mean(), abs=0.01)
+    assert np.array(found.illumination.brightness) == pytest.approx(brightness / brightness.mean(), abs=0.015)
     assert taken.wave_error(found) < 0.03
 
 
@@ -124,10 +124,10 @@ def test_uncertainties_hold_the_errors(take: Take) -> None:
 
 
 def test_an_attenuated_objective_is_noticed(take: Take) -> None:
-    found = found_in(take(photons=1000.0, attenuation=0.3))
-    assert found.otf_fit.believed == "attenuation"
-    assert found.otf.attenuation == pytest.approx(0.3, abs=0.1)
-    ideal = found_in(take(photons=1000.0))
+    found = found_in(take(photons=1000.0, attenuation=0.3, shape=(256, 256)))
+    assert found.otf.attenuation == pytest.approx(0.3, abs=0.03)
+    assert found.otf_fit.attenuation == pytest.approx(1.0, abs=0.05)  # of what is left to say
+    ideal = found_in(take(photons=1000.0, shape=(256, 256)))
     assert ideal.otf_fit.believed == "stated"
     assert ideal.otf.attenuation == 1.0
 
@@ -237,7 +237,7 @@ def test_stripes_that_cannot_be_placed_well_enough_are_refused(take: Take) -> No
     """Somewhere between dim and dark, stripes are there for sure, but not known to a tenth of a cycle."""
     told = []
     for seed in range(1, 13):
-        taken = take(photons=4.0, shape=(160, 160), seed=seed)
+        taken = take(photons=3.0, shape=(96, 96), seed=seed)
         try:
             assert taken.wave_error(found_in(taken)) < 0.3
         except NoPattern as refusal:
@@ -289,11 +289,11 @@ def test_the_limit_is_exceeded_by_noise_as_often_as_it_says(take: Take) -> None:
     from sim_models.optics.estimate.scene import set_scene
     from sim_models.optics.estimate.search import Atlas, likelihood_map
 
-    taken = take(shape=(64, 64))
+    taken = take(shape=(128, 128))
     generator = torch.Generator().manual_seed(11)
     highest, curvatures = [], []
     for _ in range(80):
-        frames = torch.poisson(torch.full((3, 3, 64, 64), 30.0), generator=generator)
+        frames = torch.poisson(torch.full((3, 3, 128, 128), 30.0), generator=generator)
         scene, _ = set_scene(frames, taken.microscope, taken.otf)
         bands, atlas = take_apart(scene, even_steps(scene), 1), Atlas(scene, 1)
         for angle in range(3):
@@ -303,7 +303,7 @@ def test_the_limit_is_exceeded_by_noise_as_often_as_it_says(take: Take) -> None:
     for rate in (0.03, 0.1, 0.3):
         limit = score_limit(atlas.area, float(np.mean(curvatures)), 1, rate)
         exceeded = np.mean(np.array(highest) > limit)
-        assert rate / 3 < exceeded < 2 * rate
+        assert rate / 6 < exceeded < 2 * rate
 
 
 def test_more_area_and_more_harmonics_need_higher_scores() -> None:

@@ -66,7 +66,7 @@ class Estimate:
     otf: Otf
     """the stated one, attenuated where the overlap of the bands insists"""
     otf_fit: OtfFit
-    """how the overlap would like the OTF best"""
+    """how the overlap would like it best, relative to `otf`"""
     haze: tuple[float, ...]
     """share of the wide-field's power without stripes, in even rings from frequency zero; 0 where not sure"""
     warnings: tuple[str, ...]
