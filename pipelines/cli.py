@@ -118,7 +118,8 @@ def reconstruct(
     ] = False,
 ) -> None:
     """Reconstruct raw stacks by classical SIM: stripes are found in the frames, or the stack is refused."""
-    from pipelines.reconstructing import Options, outputs, reconstruct_file
+    from pipelines.outputs import outputs
+    from pipelines.reconstructing import Options, reconstruct_file
     from pipelines.stacks import Stated
     from sim_models.config import BadInput, parse
     from sim_models.optics.reconstruct import ReconstructionSettings
@@ -132,7 +133,7 @@ def reconstruct(
     options = Options(settings, stated, angles, phases, order, harmonics, start, stripes, each, sheet)
     options.refuse_nonsense()
     refusals = []
-    for file, target in zip(files, outputs(files, out), strict=True):
+    for file, target in zip(files, outputs(files, out, options.records, sheet), strict=True):
         try:
             done = reconstruct_file(file, target, options)
         except BadInput as refusal:

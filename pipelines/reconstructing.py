@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,18 +12,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipelines.outputs import MADE_BY, beside, is_record
 from pipelines.stacks import Stated, above_offset, layout_of, microscope_of, refuse_unusable, stacks_of
 from pipelines.stage import write_whole
 from sim_models.config import BadInput, Settings, parse
+from sim_models.evaluation.consistency import percent
 from sim_models.evaluation.sheets import TRANSFER_BINS, Sheet, save_sheet
-from sim_models.field import Camera, FrameOrder, Microscope
-from sim_models.images import read, write_ome
+from sim_models.field import Camera, FrameOrder, Image, Microscope
+from sim_models.images import ImageFile, read, write_ome
+from sim_models.inspection.light import measure_noise
 from sim_models.optics.consistency import Consistency, check_consistency
 from sim_models.optics.estimate import Estimate, NoPattern, estimate, usual_harmonics
+from sim_models.optics.noise import fading, frame_noise
 from sim_models.optics.reconstruct import SCALE, ReconstructionSettings, Reconstructor, Transfer
+from sim_models.sources.checks import repeated_frames
 
-SUFFIX = "_sim.ome.tif"
-"""what is put behind the name of a raw stack where a folder is to be written into"""
+SAME = 1e-3
+"""share by which apertures, wavelengths and pixels may differ and still count as the same"""
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,18 @@ class Options:
     sheet: bool
 
     def refuse_nonsense(self) -> None:
-        """Refuse what contradicts itself or no microscope can have.
+        """Refuse what contradicts itself, no microscope can have, or cannot be read.
 
         Raises:
             BadInput: if there is such a thing.
         """
-        stated = self.stated
+        stated, most = self.stated, 1e6
         ranges = {
             "--pixel-um": (stated.pixel_um, 0, 100), "--na": (stated.numerical_aperture, 0, 2),
-            "--emission-um": (stated.emission_um, 0.1, 3), "--gain": (stated.gain, 0, 1e6),
+            "--emission-um": (stated.emission_um, 0.1, 3), "--gain": (stated.gain, 0, most),
+            "--offset": (stated.offset, -most, most), "--read-noise": (stated.read_noise, -most, most),
             "--angles": (self.angles, 0, 100), "--phases": (self.phases, 2, 100), "--harmonics": (self.harmonics, 0, 3),
+            "--strength": (self.settings.strength, 0, most),
         }  # fmt: skip
         wrong = [
             f"{name} {value:g} must be above {low:g} and below {high:g}"
@@ -69,8 +76,17 @@ class Options:
             wrong.append(
                 "--each and --stripes exclude each other: estimate every stack, or take known stripes"
             )
+        if self.harmonics is not None and self.stripes is not None:
+            wrong.append("--harmonics and --stripes exclude each other: known stripes have their harmonics")
         if wrong:
             raise BadInput("; ".join(wrong))
+        for record in self.records:
+            read_record(record)
+
+    @property
+    def records(self) -> list[Path]:
+        """The records that are read."""
+        return [record for record in (self.start, self.stripes) if record is not None]
 
 
 class TransferRecord(Settings):
@@ -98,6 +114,8 @@ class Record(Settings):
     """the record they were taken from, or `these frames`"""
     estimate: Estimate
     """of the mean of all stacks, or of the first one where each has its own"""
+    later: tuple[Estimate, ...]
+    """of the second stack and those after it, where each has its own; else none"""
     transfer: TransferRecord
     consistency_chi2: float
     """of the first stack: chi-squared over its expectation"""
@@ -117,40 +135,6 @@ class Reconstruction:
     warnings: tuple[str, ...]
 
 
-def outputs(files: Sequence[Path], out: Path) -> list[Path]:
-    """Where the image of each file goes: `out` itself, or a folder of that name for several.
-
-    Raises:
-        BadInput: if nothing can be written there, or an input would be overwritten.
-    """
-    if out.name.lower().endswith((".tif", ".tiff")):
-        if len(files) > 1:
-            raise BadInput(f"{out}: is one image, but {len(files)} stacks are given; name a folder")
-        targets = [out]
-    else:
-        targets = [out / f"{file.name.split('.')[0] or file.name}{SUFFIX}" for file in files]
-    doubled = {target for target in targets if targets.count(target) > 1}
-    if doubled:
-        raise BadInput(
-            f"{min(doubled)}: would be written by several stacks of the same name; do them one by one"
-        )
-    for file, target in zip(files, targets, strict=True):
-        if target.resolve() == file.resolve():
-            raise BadInput(f"{target}: is the raw stack itself; choose another name for the output")
-        if file.is_dir() and target.parent.resolve() == file.resolve():
-            raise BadInput(
-                f"{target}: lies among the raw frames and would pass for one; choose another folder"
-            )
-    _refuse_place(targets[0].parent)
-    return targets
-
-
-def _refuse_place(folder: Path) -> None:
-    standing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not standing.is_dir() or not os.access(standing, os.W_OK):
-        raise BadInput(f"{standing}: is no folder you may write to; choose another place for the output")
-
-
 def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
     """Reconstruct every stack in a file or folder of frames; write the image, its record and, if asked, its sheet.
 
@@ -162,15 +146,15 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
     counts = stacks_of(file, layout, options.order, path, "these options ask for stacks of")
     refuse_unusable(counts, path)
     microscope = microscope_of(file, options.stated, path)
-    stacks, offsets = above_offset(counts, microscope.camera, options.stated.offset)
+    stacks, offsets = above_offset(counts, microscope.camera, options.stated.offset, path)
     frames = torch.as_tensor(stacks)
     with _told_of(path):
         found = _stripes(frames, microscope, options)
-        images, transfer = _images(frames, microscope, found, options)
-    first = _consistency(frames[0], images[0], microscope, found)
-    warnings = (*file.warnings, *found.warnings)
+        images, transfer = _images(frames, microscope, found, options.settings)
+    first = _consistency(counts[0], frames[0], images[0], microscope, found[0])
+    warnings = tuple(_warnings(file, found, options.settings))
     record = Record(
-        made_by=f"sim-models {version('sim-models')}",
+        made_by=f"{MADE_BY} {version('sim-models')}",
         files=tuple(source.name for source in file.paths),
         data_sha256=hashlib.sha256(np.ascontiguousarray(counts).data).hexdigest(),
         angles=layout[0],
@@ -180,7 +164,8 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
         offset_counts=tuple(offsets),
         settings=options.settings,
         stripes_of=options.stripes.name if options.stripes else "these frames",
-        estimate=found,
+        estimate=found[0],
+        later=tuple(found[1:]),
         transfer=_transfer_record(transfer),
         consistency_chi2=first.chi2_reduced,
         consistency_flagged_percent=100 * float(first.flagged.float().mean()),
@@ -188,47 +173,85 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
     )
     about = Sheet(
         f"{path.absolute().name}, classical SIM", frames[0].mean(dim=(0, 1)).numpy(), images[0].numpy(), microscope,
-        found, transfer, first, warnings,
+        found[0], transfer, first, warnings,
     )  # fmt: skip
     _write(out, images, record, about if options.sheet else None)
     shape = images.shape[1:] if len(images) == 1 else images.shape
-    return Reconstruction(out, tuple(shape), microscope.pixel_um / SCALE, _sentence(record), warnings)
+    sentence = _sentence(record, "image" if len(images) == 1 else "first image")
+    return Reconstruction(out, tuple(shape), microscope.pixel_um / SCALE, sentence, warnings)
 
 
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
+def _told_of(what: Path | str) -> Iterator[None]:
     """Refusals of the optics do not know the file; here they learn it."""
     try:
         yield
     except BadInput as refusal:
-        raise BadInput(f"{path}: {refusal}") from None
+        raise BadInput(f"{what}: {refusal}") from None
 
 
-def _stripes(frames: torch.Tensor, microscope: Microscope, options: Options) -> Estimate:
-    """The stripes of stacks (T, A, P, Y, X): as recorded, or of their mean, or of the first."""
+def _stripes(frames: torch.Tensor, microscope: Microscope, options: Options) -> list[Estimate]:
+    """The stripes of stacks (T, A, P, Y, X): one for all, as recorded or of their mean, or one for each."""
     if options.stripes is not None:
-        known = read_record(options.stripes)
-        if (known.angles, known.phases) != tuple(frames.shape[1:3]):
-            raise BadInput(
-                f"{options.stripes.name} holds stripes of {known.angles} angles x {known.phases} phases, but the stack "
-                f"has {frames.shape[1]} x {frames.shape[2]}"
-            )
-        return known.estimate
-    harmonics = options.harmonics or usual_harmonics(frames.shape[2])
+        _refuse_repeated(frames.mean(dim=0))
+        return [_recorded(options.stripes, frames, microscope)]
     start = None
     if options.start is not None:
         start = [(angle.angle_rad, angle.spacing_um) for angle in read_record(options.start).estimate.angles]
-    looked_at = frames[0] if options.each else frames.mean(dim=0)
+    harmonics = options.harmonics or usual_harmonics(frames.shape[2])
+
+    def estimated(stack: torch.Tensor) -> Estimate:
+        _refuse_repeated(stack)
+        return estimate(stack, microscope, harmonics, start=start)
+
+    if len(frames) == 1:
+        return [estimated(frames[0])]
+    if options.each:
+        found = []
+        for number, stack in enumerate(frames, start=1):
+            with _told_of(f"stack {number} of {len(frames)}"):
+                found.append(estimated(stack))
+        return found
     try:
-        return _of_many(
-            estimate(looked_at, microscope, harmonics, start=start), 1 if options.each else len(frames)
-        )
+        return [_of_many(estimated(frames.mean(dim=0)), len(frames))]
     except NoPattern as refusal:
-        if len(frames) == 1 or options.each:
-            raise
         raise BadInput(
             f"in the mean of {len(frames)} stacks: {refusal}; if stripes move from stack to stack, try --each"
         ) from None
+
+
+def _refuse_repeated(stack: torch.Tensor) -> None:
+    """Refuse copies of one frame in a stack (A, P, Y, X): noise alone makes real ones differ."""
+    phases = stack.shape[1]
+    if repeated := repeated_frames(stack.flatten(0, 1).numpy()):
+        places = (f"angle {frame // phases + 1}, phase {frame % phases + 1}" for frame in repeated[0])
+        raise BadInput(
+            f"the frames of {' and '.join(places)} are identical; a raw stack has one exposure for each"
+        )
+
+
+def _recorded(path: Path, frames: torch.Tensor, microscope: Microscope) -> Estimate:
+    """The stripes of a record, for stacks (T, A, P, Y, X) taken like those it was made of."""
+    known = read_record(path)
+    if (known.angles, known.phases) != tuple(frames.shape[1:3]):
+        raise BadInput(
+            f"{path.name} holds stripes of {known.angles} angles x {known.phases} phases, but the stack "
+            f"has {frames.shape[1]} x {frames.shape[2]}"
+        )
+    optics = {
+        name: (getattr(known.microscope, name), getattr(microscope, name))
+        for name in ("pixel_um", "numerical_aperture", "emission_um")
+    }
+    other = [
+        f"{name} {theirs:g} instead of {ours:g}"
+        for name, (theirs, ours) in optics.items()
+        if not math.isclose(theirs, ours, rel_tol=SAME)
+    ]
+    if other:
+        raise BadInput(
+            f"{path.name} holds stripes of other optics ({', '.join(other)}); look near them with --start"
+        )
+    return known.estimate
 
 
 def _of_many(found: Estimate, stacks: int) -> Estimate:
@@ -237,39 +260,68 @@ def _of_many(found: Estimate, stacks: int) -> Estimate:
 
 
 def _images(
-    frames: torch.Tensor, microscope: Microscope, found: Estimate, options: Options
+    frames: torch.Tensor, microscope: Microscope, found: Sequence[Estimate], settings: ReconstructionSettings
 ) -> tuple[torch.Tensor, Transfer]:
     """Images (T, 2 Y, 2 X) of stacks (T, A, P, Y, X), and the transfer function of the first."""
 
     def reconstructor(stack: torch.Tensor, stripes: Estimate) -> Reconstructor:
-        return Reconstructor(
-            stack, microscope, stripes.illumination, options.settings, stripes.otf, stripes.haze
-        )
+        return Reconstructor(stack, microscope, stripes.illumination, settings, stripes.otf, stripes.haze)
 
-    first = reconstructor(frames[0], found)
+    first = reconstructor(frames[0], found[0])
     images = [first(frames[0])]
-    for number, stack in enumerate(frames[1:], start=2):
-        if not options.each:
-            images.append(first(stack))
-            continue
-        try:
-            own = estimate(stack, microscope, len(found.angles[0].modulation))
-        except NoPattern as refusal:
-            raise BadInput(f"stack {number} of {len(frames)}: {refusal}") from None
-        images.append(reconstructor(stack, own)(stack))
+    for number, stack in enumerate(frames[1:], start=1):
+        its_own = first if len(found) == 1 else reconstructor(stack, found[number])
+        images.append(its_own(stack))
     return torch.stack(images), first.transfer
 
 
+def _warnings(file: ImageFile, found: Sequence[Estimate], settings: ReconstructionSettings) -> Iterator[str]:
+    yield from file.warnings
+    for number, stripes in enumerate(found, start=1):
+        yield from (f"stack {number}: {each}" if len(found) > 1 else each for each in stripes.warnings)
+    if settings.look == "fairsim_like":
+        yield (
+            "the look of fairSIM weakens low frequencies and cuts off what is negative, so that the frames contradict "
+            "most of the image; that says nothing about its structures"
+        )
+
+
 def _consistency(
-    frames: torch.Tensor, image: torch.Tensor, microscope: Microscope, found: Estimate
+    counts: Image, frames: torch.Tensor, image: torch.Tensor, microscope: Microscope, found: Estimate
 ) -> Consistency:
-    """In photo-electrons: those of the camera, or those that the noise of the frames tells."""
-    unit = found.electrons_per_count
-    camera = microscope.camera or Camera(gain=1.0, offset=0.0, read_noise=0.0)
+    """An image (2 Y, 2 X) against its frames (A, P, Y, X), both in photo-electrons."""
+    unit, camera = _electrons(counts, frames, microscope)
     seen = microscope.model_copy(update={"camera": camera})
     return check_consistency(
         image * unit, frames * unit, seen, found.illumination, found.otf, hazy_per_um=found.hazy_per_um
     )
+
+
+def _electrons(counts: Image, frames: torch.Tensor, microscope: Microscope) -> tuple[float, Camera]:
+    """Photo-electrons per unit of frames (A, P, Y, X), and a camera with the read noise they have.
+
+    What is not stated the noise tells: the gain, where it grows with the light; the read noise, as what light leaves
+    unexplained.
+    """
+    window = fading((frames.shape[-2], frames.shape[-1]))
+    cutoff = microscope.cutoff_per_um * microscope.pixel_um
+    mean = float(frames.mean())
+    variance = float(frame_noise(frames, window, cutoff, microscope.camera).variance.mean())
+    unit, read_noise = 1.0, 0.0
+    if microscope.camera is not None:
+        read_noise = microscope.camera.read_noise
+    elif gain := _gain(counts):
+        unit = 1 / gain
+    elif variance > 0:
+        unit = mean / variance
+    if not read_noise:
+        read_noise = math.sqrt(max(variance * unit**2 - mean * unit, 0.0))
+    return unit, Camera(gain=1.0, offset=0.0, read_noise=read_noise)
+
+
+def _gain(counts: Image) -> float | None:
+    one_by_one = counts.reshape(-1, *counts.shape[-2:]).astype(np.float32)
+    return measure_noise(one_by_one, bool(np.issubdtype(counts.dtype, np.integer))).gain
 
 
 def _transfer_record(transfer: Transfer) -> TransferRecord:
@@ -286,30 +338,21 @@ def _write(out: Path, images: torch.Tensor, record: Record, about: Sheet | None)
     if about is not None:
         partial = out.with_name(f".{out.name}.sheet.partial")
         save_sheet(about, partial)
-        partial.replace(_beside(out, ".png"))
-    write_whole(_beside(out, ".json"), record.model_dump_json(indent=2) + "\n")
+        partial.replace(beside(out, ".png"))
+    write_whole(beside(out, ".json"), record.model_dump_json(indent=2) + "\n")
     data, axes = (images[0].numpy(), "YX") if len(images) == 1 else (images.numpy(), "TYX")
-    facts = {"reconstructed_from": list(record.files), "record": _beside(out, ".json").name}
+    facts = {"reconstructed_from": list(record.files), "record": beside(out, ".json").name}
     write_ome(out, data, axes, record.microscope.pixel_um / SCALE, facts, f"{record.files[0]} classical SIM")
 
 
-def _beside(out: Path, suffix: str) -> Path:
-    """The file of the same name with another ending."""
-    stem = out.name
-    for ending in (".ome.tiff", ".ome.tif", ".tiff", ".tif"):
-        if stem.lower().endswith(ending):
-            stem = stem[: -len(ending)]
-            break
-    return out.with_name(f"{stem}{suffix}")
-
-
-def _sentence(record: Record) -> str:
+def _sentence(record: Record, image: str) -> str:
     stripes = ", ".join(
         f"{1000 * angle.spacing_um:.0f} nm at {np.degrees(angle.angle_rad):.1f} degrees "
         f"(modulation {' and '.join(f'{depth:.2f}' for depth in angle.modulation)}, score {angle.score:.0f})"
         for angle in record.estimate.angles
     )
-    return f"stripes {stripes}; its own frames contradict {record.consistency_flagged_percent:.2g} % of the image"
+    contradicted = percent(record.consistency_flagged_percent)
+    return f"stripes {stripes}; its own frames contradict {contradicted} % of the {image}"
 
 
 def read_record(path: Path) -> Record:
@@ -318,10 +361,8 @@ def read_record(path: Path) -> Record:
     Raises:
         BadInput: if there is none.
     """
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError, UnicodeDecodeError):
+    if not is_record(path):
         raise BadInput(
             f"{path}: is no record of a reconstruction; give the JSON that stands beside a reconstructed image"
-        ) from None
-    return parse(Record, values, str(path))
+        )
+    return parse(Record, json.loads(path.read_text()), str(path))

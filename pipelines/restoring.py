@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.stacks import refuse_unusable, stacks_of
+from pipelines.stacks import camera_told, refuse_unusable, stacks_of
 from pipelines.stage import project_root
 from sim_models.config import BadInput
 from sim_models.field import FrameOrder
@@ -120,7 +120,7 @@ def _doubts(stacks: NDArray[np.generic], pixel_um: float, card: Card, file: Imag
             f"pixels are {pixel_um:.4f} um, the model was trained on {card.pixel_um:.4f} um: stripes and blur look "
             "different to it, so do not trust fine detail"
         )
-    camera = file.metadata.get("microscope", {}).get("camera")
+    camera = camera_told(file)
     if camera and card.unit == "photons":
         photons = (np.percentile(stacks.mean(axis=(1, 2)), 99.9) - camera["offset"]) / camera["gain"]
         low, high = min(card.light.values()), max(card.light.values())

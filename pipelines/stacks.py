@@ -36,7 +36,8 @@ def stacks_of(
         return _in_order(data.reshape(-1, *data.shape[-3:]), layout, order)
     shape = " x ".join(map(str, data.shape))
     raise BadInput(
-        f"{path}: holds {shape} ({file.axes}), but {wanted}; split or reorder the file, or give its layout"
+        f"{path}: holds {shape} ({file.axes}), but {wanted}; split the file, or give the frames of each stack of a "
+        "series an axis of their own"
     )
 
 
@@ -51,21 +52,27 @@ def layout_of(file: ImageFile, angles: int | None, phases: int | None, path: Pat
     """Angles and phases: as stated, or as the file says, or as is usual for its number of frames.
 
     Raises:
-        BadInput: if that does not decide it.
+        BadInput: if that does not decide it, or the file cannot have what is stated.
     """
     if angles is not None and phases is not None:
         return angles, phases
     if "A" in file.axes and "P" in file.axes:
-        return file.data.shape[file.axes.index("A")], file.data.shape[file.axes.index("P")]
-    if file.data.ndim < 3:
+        found = file.data.shape[file.axes.index("A")], file.data.shape[file.axes.index("P")]
+        return angles or found[0], phases or found[1]
+    if file.data.ndim < 3 or "S" in file.axes:
+        what = "colour images" if "S" in file.axes else "a single image"
         raise BadInput(
-            f"{path}: holds a single image ({file.axes}); a raw stack has one frame per angle and phase"
+            f"{path}: holds {what} ({file.axes}); a raw stack has one grey frame per angle and phase"
         )
     num_frames = file.data.shape[-3]
-    if angles is not None and num_frames % angles == 0:
-        return angles, num_frames // angles
-    if phases is not None and num_frames % phases == 0:
-        return num_frames // phases, phases
+    if (stated := angles or phases) is not None:
+        if num_frames % stated:
+            raise BadInput(
+                f"{path}: holds {num_frames} frames, which cannot be {stated} {'angles' if angles else 'phases'}; "
+                "give the right number, or both --angles and --phases"
+            )
+        other = num_frames // stated
+        return (stated, other) if angles else (other, stated)
     if num_frames in USUAL_LAYOUTS:
         return USUAL_LAYOUTS[num_frames]
     if num_frames == 7:
@@ -138,10 +145,19 @@ def microscope_of(file: ImageFile, stated: Stated, path: Path) -> Microscope:
             "refractive_index": medium,
             "emission_um": emission_um,
             "pixel_um": pixel_um,
-            "camera": _camera(told.get("camera"), stated, path),
+            "camera": _camera(camera_told(file), stated, path),
         },
         str(path),
     )
+
+
+def camera_told(file: ImageFile) -> dict[str, float] | None:
+    """How the values of a file come from photo-electrons, where our own metadata tell it."""
+    told: dict[str, float] | None = file.metadata.get("microscope", {}).get("camera")
+    if told and file.metadata.get("unit") == "photons":
+        # A prepared field: gain and offset are taken off already.
+        return {**told, "gain": 1.0, "offset": 0.0}
+    return told
 
 
 def _camera(told: dict[str, float] | None, stated: Stated, path: Path) -> dict[str, float] | None:
@@ -165,19 +181,25 @@ DARKEST_PERCENT = 0.5
 
 
 def above_offset(
-    stacks: NDArray[np.generic], camera: Camera | None, offset: float | None
+    stacks: NDArray[np.generic], camera: Camera | None, offset: float | None, path: Path
 ) -> tuple[NDArray[np.float32], list[float]]:
     """Stacks (T, A, P, Y, X) in photo-electrons, or counts above the offset, and the offsets (A,) that were taken.
 
     Where neither camera nor offset are known, the darkest pixels of every angle are taken for background: some
     publishers stretch each angle on its own.
+
+    Raises:
+        BadInput: if the offset leaves no light.
     """
     values = stacks.astype(np.float32)
     angles = values.shape[1]
-    if camera is not None:
-        return (values - camera.offset) / camera.gain, [camera.offset] * angles
-    if offset is not None:
-        return values - offset, [offset] * angles
+    known = camera.offset if camera else offset
+    if known is not None:
+        if (mean := float(values.mean())) <= known:
+            raise BadInput(
+                f"{path}: is on average ({mean:.4g} counts) no brighter than the offset, {known:g}; check the offset"
+            )
+        return (values - known) / (camera.gain if camera else 1.0), [known] * angles
     means = values.mean(axis=(0, 2))
     offsets = np.percentile(means.reshape(angles, -1), DARKEST_PERCENT, axis=1)
     return values - offsets[:, None, None, None].astype(np.float32), offsets.tolist()

@@ -156,7 +156,8 @@ def _speedup(measured: Measured) -> Target:
         1, f"reconstruct, {BRIGHT}: times faster than the peer", f">= {MIN_SPEEDUP}", _told("{:.1f}", times), "1",
         None if times is None else times >= MIN_SPEEDUP,
     )  # fmt: skip
-    return target.void if any(row.disturbed for row in (*peers, ours) if row is not None) else target
+    disturbed = any(row.disturbed for row in (*peers, ours) if row is not None)
+    return target.void if disturbed and times is not None else target
 
 
 def _low_light(measured: Measured) -> list[Target]:

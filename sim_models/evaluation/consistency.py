@@ -34,6 +34,11 @@ def consistency(image: Image, field: Field) -> Consistency | None:
     )
 
 
+def percent(share: float) -> str:
+    """A share in percent with two digits."""
+    return f"{share:.2g}" if share < 99.5 else "100"
+
+
 def values(found: Consistency, border_px: int) -> dict[str, float]:
     """The two numbers by their names; `border_px` pixels of the image along every edge are not judged."""
     inner = found.flagged[border_px:-border_px, border_px:-border_px] if border_px else found.flagged

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from sim_models.evaluation.consistency import percent
 from sim_models.evaluation.scores import Restored
 from sim_models.field import Image
 
@@ -60,7 +61,7 @@ def _show_consistency(axes: Any, restored: Restored, names: list[str]) -> None:
         if found := restored.consistency.get(name):
             share = 100 * float(found.flagged.float().mean())
             score = found.score_map.numpy()
-            _show(axes[column], score, f"{share:.2g} % contradicted", -limit, limit, "PuOr")
+            _show(axes[column], score, f"{percent(share)} % contradicted", -limit, limit, "PuOr")
         else:
             axes[column].set_axis_off()
     _say(axes[-1], f"brown: light missing\npurple: too much\nfull colour: {limit:.1f} sigma")

@@ -9,12 +9,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
+from sim_models.evaluation.consistency import percent
 from sim_models.field import Image, Microscope
 from sim_models.optics.consistency import Consistency
 from sim_models.optics.estimate import Estimate
 from sim_models.optics.reconstruct import Transfer
 
 TRANSFER_BINS = 64
+
+LARGEST_PT, LINE = 11, 1.5
+"""font of the text, and the height of its lines in fonts"""
+
+ROOM_PT = 340
+"""height of a place for text: with many warnings the font is smaller"""
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def _show_stripes(axes: Any, sheet: Sheet) -> None:
             for depth, sigma in zip(angle.modulation, angle.modulation_sigma, strict=True)
         )
         lines.append(
-            f"angle {number}: {1000 * angle.spacing_um:.1f} ± {1000 * angle.spacing_sigma_um:.1f} nm, "
+            f"angle {number}: {1000 * angle.spacing_um:.2f} ± {1000 * angle.spacing_sigma_um:.2f} nm, "
             f"{math.degrees(angle.angle_rad):.2f} ± {math.degrees(angle.angle_sigma_rad):.2f} degrees\n"
             f"    modulation {depths}\n"
             f"    score {angle.score:.0f}, {angle.limit:.0f} needed; found {angle.found}"
@@ -123,7 +130,9 @@ def _show_stripes(axes: Any, sheet: Sheet) -> None:
             f"haze: {100 * sheet.estimate.haze[0]:.0f} % of the wide-field at the lowest frequencies"
         )
     lines += [f"\nwarning: {_wrapped(warning)}" for warning in sheet.warnings]
-    axes.text(0, 0.98, "\n".join(lines), va="top", fontsize=11, linespacing=1.5)
+    text = "\n".join(lines)
+    size = min(LARGEST_PT, ROOM_PT / LINE / (text.count("\n") + 1))
+    axes.text(0, 0.98, text, va="top", fontsize=size, linespacing=LINE, in_layout=False)
 
 
 def _wrapped(text: str) -> str:
@@ -141,8 +150,8 @@ def _show_consistency(axes: Any, found: Consistency) -> None:
     axes.imshow(found.score_map, cmap="PuOr", vmin=-found.limit, vmax=found.limit, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(
-        f"raw frames against the image: {share:.2g} % contradicted\n"
-        f"(brown: light missing, purple: too much, full at {found.limit:.1f} sigma; "
-        f"chi-squared {found.chi2_reduced:.2f})",
+        f"raw frames against the image: {percent(share)} % contradicted\n"
+        f"(brown: light missing, purple: too much, full at {found.limit:.1f} sigma)\n"
+        f"chi-squared {found.chi2_reduced:.2f}, 1 expected",
         fontsize=10,
     )

@@ -7,7 +7,7 @@ import torch
 
 from sim_models.field import Camera
 
-FADE = 0.08
+FADE = 0.04
 """share of an edge over which a field fades out at its borders, where part of the light came from outside"""
 
 SMALLEST_FADE_PX, LARGEST_FADE = 8, 0.25

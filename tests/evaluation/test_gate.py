@@ -84,7 +84,7 @@ def test_every_check_must_pass() -> None:
 
 
 def test_a_baseline_that_could_not_be_made_is_not_compared_with() -> None:
-    settings = SETTINGS.model_copy(update={"above_baseline": {"bicubic": 1.0, "wiener": 0.0}})
+    settings = SETTINGS.model_copy(update={"above_baseline": {"bicubic": 1.0, "reconstruction": 0.0}})
     assert [check.rule for check in judge(scores(model=2.0), settings, BOOTSTRAP).checks] == [
         f"{METRIC} surely more than +1 from bicubic"
     ]
@@ -92,7 +92,7 @@ def test_a_baseline_that_could_not_be_made_is_not_compared_with() -> None:
 
 def test_without_anything_to_compare_with_no_model_passes() -> None:
     """All rules of an empty list hold; that must not make a champion."""
-    settings = SETTINGS.model_copy(update={"above_baseline": {"wiener": 0.0}})
+    settings = SETTINGS.model_copy(update={"above_baseline": {"reconstruction": 0.0}})
     found = judge(scores(model=2.0), settings, BOOTSTRAP)
     assert not found.passed
     assert found.sentence.startswith("refused: none of the baselines")
@@ -114,7 +114,7 @@ def test_the_gate_table_has_model_baselines_and_champion() -> None:
         ({"metric": "nrmse_std_noscale"}, "must be one of psnr_targetrange_noscale"),
         (
             {"above_baseline": {"bilinear": 1.0}},
-            "no baseline 'bilinear'; choose from widefield, bicubic, wiener",
+            "no baseline 'bilinear'; choose from widefield, bicubic, reconstruction",
         ),
         ({"below_champion": -0.1}, "greater than or equal to 0"),
     ],

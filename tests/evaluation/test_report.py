@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sim_models.evaluation.consistency import FLAGGED
 from sim_models.evaluation.intervals import Bootstrap, Estimate
 from sim_models.evaluation.metrics import METRICS
 from sim_models.evaluation.report import COLUMNS, blocks, difference, in_words, number, worse
@@ -21,11 +22,12 @@ def scores(cells: int = 5, **quality: dict[str, float]) -> pd.DataFrame:
                 for name, metric in METRICS.items():
                     value = noisy if metric.higher_is_better else 100 - noisy
                     rows.append(("er", f"cell_{cell}", level, arm, name, value))
+                rows.append(("er", f"cell_{cell}", level, arm, FLAGGED, 100 - noisy))
     return pd.DataFrame(rows, columns=["structure", "cell", "level", "arm", "metric", "value"])
 
 
 TABLE = scores(
-    wiener={"low": 30.0, "high": 42.5},
+    reconstruction={"low": 30.0, "high": 42.5},
     scratch={"low": 36.0, "high": 39.0},
     finetune={"low": 36.5, "high": 39.0},
 )
@@ -34,7 +36,7 @@ TABLE = scores(
 def test_every_light_level_has_a_block_after_all_together() -> None:
     found = blocks(TABLE, ["low", "high"], BOOTSTRAP)
     assert [block.title for block in found] == ["all light levels", "low light", "high light"]
-    assert [row.arm for row in found[0].rows] == ["finetune", "scratch", "wiener"]
+    assert [row.arm for row in found[0].rows] == ["finetune", "scratch", "reconstruction"]
     assert [row.trained for row in found[0].rows] == [True, True, False]
 
 
@@ -43,11 +45,23 @@ def test_one_light_level_is_not_shown_twice() -> None:
     assert only.title == "low light"
 
 
-@pytest.mark.parametrize(("block", "winner"), [(0, "finetune"), (1, "finetune"), (2, "wiener")])
+@pytest.mark.parametrize(("block", "winner"), [(0, "finetune"), (1, "finetune"), (2, "reconstruction")])
 def test_the_best_of_each_column_is_marked_whichever_way_is_up(block: int, winner: str) -> None:
     rows = blocks(TABLE, ["low", "high"], BOOTSTRAP)[block].rows
     for column in range(len(COLUMNS)):
         assert [row.arm for row in rows if row.entries[column].best] == [winner]
+
+
+def test_where_the_frames_tell_nothing_of_an_arm_its_place_is_empty() -> None:
+    silent = (TABLE["arm"] == "reconstruction") & (TABLE["metric"] == FLAGGED)
+    column = [each.metric for each in COLUMNS].index(FLAGGED)
+    for block in blocks(TABLE[~silent], ["low", "high"], BOOTSTRAP):
+        entries = {row.arm: row.entries[column] for row in block.rows}
+        assert entries["reconstruction"] is None
+        assert entries["finetune"] is not None
+    (sentence,) = worse(TABLE[~silent], "finetune", ["high"], BOOTSTRAP)
+    assert "NRMSE" in sentence
+    assert "contradicted" not in sentence
 
 
 def test_with_too_few_cells_there_is_no_interval() -> None:
@@ -79,6 +93,7 @@ def test_only_what_is_surely_worse_is_told_and_where() -> None:
     (sentence,) = worse(TABLE, "finetune", ["low", "high"], BOOTSTRAP)
     assert sentence.startswith("At high light classical SIM is better than fine-tuning: PSNR +3.")
     assert "NRMSE −3." in sentence
+    assert "contradicted −3." in sentence
 
 
 def test_a_worse_mean_is_told_even_with_too_few_cells() -> None:

@@ -47,7 +47,9 @@ class Taken:
     clean: torch.Tensor
     """(A, P, Y, X) without"""
     light: torch.Tensor
-    """(2 Y, 2 X) the object; every second sample lies on a raw pixel"""
+    """(2 Y, 2 X) the object, photo-electrons per raw pixel; every second sample lies on a raw pixel"""
+    reference: torch.Tensor
+    """(2 Y, 2 X) what an ideal objective of the extended cutoff shows of it"""
     illumination: Illumination
     microscope: Microscope
 
@@ -121,12 +123,15 @@ def take() -> Callable[..., Taken]:
             blurred = np.fft.irfft2(np.fft.rfft2(image) * transfer, s=image.shape)
             return blurred[::2, ::2][margin:-margin, margin:-margin]
 
+        finest = of_cutoff * cutoff
+        extended = np.clip(np.hypot(rows, columns) / (cutoff + finest), 0, 1)
+        ideal = 2 / np.pi * (np.arccos(extended) - extended * np.sqrt(1 - extended**2))
         light *= photons / np.percentile(seen(light), 99.9)
         fog = haze * seen(light, np.exp(-((np.hypot(rows, columns) / 0.35) ** 2)))
         y = (np.arange(height)[:, None] / 2 - margin) * pixel_um
         x = (np.arange(width) / 2 - margin) * pixel_um
         angles = 0.31 + np.pi * np.arange(3) / 3 + random.normal(0, 0.01, 3)
-        spacings = len(modulation) / (of_cutoff * cutoff * (1 + random.normal(0, 0.004, 3)))
+        spacings = len(modulation) / (finest * (1 + random.normal(0, 0.004, 3)))
         steps = random.uniform(-np.pi, np.pi, (3, 1)) + 2 * np.pi * np.arange(phases) / phases
         steps = steps + phase_error_rad * random.standard_normal((3, phases))
         brightness = np.ones((3, phases)) if brightness is None else brightness
@@ -142,6 +147,9 @@ def take() -> Callable[..., Taken]:
             torch.as_tensor(noisy, dtype=torch.float32),
             torch.as_tensor(clean, dtype=torch.float32),
             torch.as_tensor(light[inside, inside], dtype=torch.float32),
+            torch.as_tensor(
+                np.fft.irfft2(np.fft.rfft2(light) * ideal, s=light.shape)[inside, inside], dtype=torch.float32
+            ),
             Illumination(
                 angle_rad=tuple(angles.tolist()),
                 spacing_um=tuple(spacings.tolist()),

@@ -261,14 +261,22 @@ def test_frames_that_cannot_hold_stripes_are_refused(
         estimate(frames, take().microscope, harmonics)
 
 
-def test_constant_frames_are_refused_without_a_number_that_is_none(take: Take) -> None:
-    with pytest.raises(BadInput):
+def test_constant_frames_are_refused(take: Take) -> None:
+    with pytest.raises(BadInput, match="all pixels of all frames are 7"):
         estimate(torch.full((3, 3, 64, 64), 7.0), take().microscope, 1)
 
 
 def test_start_values_must_be_one_per_angle(take: Take) -> None:
     with pytest.raises(BadInput, match="1 start values for 3 angles"):
         found_in(take(), start=[(0.0, 0.2)])
+
+
+def test_an_angle_with_another_spacing_is_doubted(take: Take) -> None:
+    taken, other = take(photons=500.0), take(photons=500.0, of_cutoff=0.78)
+    mixed = torch.cat([taken.frames[:2], other.frames[2:]])
+    assert found_in(taken).warnings == ()
+    found = estimate(mixed, taken.microscope, 1, otf=taken.otf)
+    assert any("angle 3: stripes" in each and "where others have" in each for each in found.warnings)
 
 
 def test_the_same_frames_give_the_same_numbers(take: Take) -> None:

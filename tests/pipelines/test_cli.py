@@ -185,7 +185,7 @@ BAD_STACKS: dict[str, tuple[Spoil, str]] = {
         lambda folder, counts: file_of(counts.reshape(9, 32, 32)[:8], folder / "eight.tif", axes="TYX"),
         "8 x 32 x 32",
     ),
-    "nan": (not_a_number, "32 values that are NaN"),
+    "nan": (not_a_number, "32 pixels are NaN or infinite"),
     "constant": (
         lambda folder, counts: file_of(np.full_like(counts, 100), folder / "flat.tif"),
         "is constant",
@@ -209,7 +209,7 @@ def test_swapped_angles_and_phases(run: Run, restorer: Restorer, counts: Image, 
     stack = file_of(counts[:2], tmp_path / "swapped.tif")
     done = run("restore", stack, "--model", model, "-o", tmp_path / "out.tif")
     assert_refused(
-        done, "has 2 angles x 3 phases, but the model restores 6 frames (3 angles x 2 phases)", None
+        done, "has 2 angles x 3 phases, but the model restores stacks of 6 frames (3 angles x 2 phases)", None
     )
 
 

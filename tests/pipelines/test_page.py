@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pipelines import report, sentences
 from pipelines.params import Params, read_params
 from pipelines.register import Registered
+from sim_models.evaluation.consistency import FLAGGED
 from sim_models.evaluation.gate import Check, Verdict
 from sim_models.evaluation.metrics import METRICS
 from sim_models.freeze import FreezeRange
@@ -25,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 QUALITY = {
     "widefield": 30.0,
     "bicubic": 30.5,
-    "wiener": 36.0,
+    "reconstruction": 36.0,
     "direct": 37.0,
     "finetune": 39.6,
     "scratch": 39.1,
@@ -113,14 +114,16 @@ def _scores(structure: str, arms: list[str], cells: int) -> pd.DataFrame:
     for cell in range(6, 6 + cells):
         hardness = random.normal(0, 1)
         for level in ("low", "high"):
-            for arm in ["widefield", "bicubic", "wiener", *arms]:
-                light = 0 if level == "low" else 6 if arm == "wiener" else 1
+            for arm in ["widefield", "bicubic", "reconstruction", *arms]:
+                light = 0 if level == "low" else 6 if arm == "reconstruction" else 1
                 psnr = QUALITY[arm] + light + hardness + random.normal(0, 0.1)
                 for metric in METRICS:
                     value = (
                         psnr if metric.startswith("psnr") else 1 / psnr if "nrmse" in metric else psnr / 50
                     )
                     rows.append((structure, f"cell_{cell:03d}", level, arm, metric, value))
+                if arm != "widefield":
+                    rows.append((structure, f"cell_{cell:03d}", level, arm, FLAGGED, 50 - psnr))
     return pd.DataFrame(rows, columns=["structure", "cell", "level", "arm", "metric", "value"])
 
 
@@ -256,8 +259,16 @@ def test_a_decision_is_told_with_its_numbers(page: str) -> None:
 def test_where_a_baseline_is_better_it_is_said(page: str) -> None:
     text = Reader(page).text
     assert "At high light classical SIM is better than fine-tuning: PSNR +1." in text
-    assert "No real microscope grants that" in text
     assert "At low light classical SIM is better" not in text
+
+
+def test_what_the_frames_contradict_has_a_column_that_is_empty_where_they_tell_nothing(page: str) -> None:
+    (row, *_) = re.findall(r"<tr[^>]*baseline[^>]*>\s*<th[^>]*>wide-field.*?</tr>", page, flags=re.DOTALL)
+    cells = [text_of(cell) for cell in re.findall(r"<td>.*?</td>", row, flags=re.DOTALL)]
+    assert cells[-1] == "–"
+    assert "–" not in cells[:-1]
+    assert "contradicted (%) ↓" in Reader(page).text
+    assert "contradicted share of the image that the raw frames contradict" in Reader(page).text
 
 
 def test_what_weakens_the_comparison_is_said(page: str) -> None:

@@ -52,7 +52,8 @@ acquisition:
   oversampling: 4
   levels: {low: 10.0, high: 60.0}
 split: {val: 0.2, test: 0.5, seed: 1}
-evaluation: {border_px: 4, wiener: 0.3, bootstrap: {confidence: 0.95, resamples: 200, seed: 7}}
+reconstruction: {look: wiener, strength: 1.0, apodisation: ideal, positive: false}
+evaluation: {border_px: 4, bootstrap: {confidence: 0.95, resamples: 200, seed: 7}}
 structures:
   microtubules:
     drawn_from: sim_models/sources/objects/microtubules.py

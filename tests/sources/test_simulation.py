@@ -10,7 +10,7 @@ from sim_models.config import BadInput, parse
 from sim_models.field import Field
 from sim_models.optics.camera import photons
 from sim_models.optics.illumination import patterns, pixel_centres_um
-from sim_models.optics.reconstruct import reconstruct
+from sim_models.optics.reconstruct import Reconstructor
 from sim_models.sources.objects import ObjectSettings
 from sim_models.sources.simulation import Acquisition, simulate
 
@@ -148,7 +148,8 @@ def test_nothing_wraps_around_the_border() -> None:
 def test_its_reconstruction_is_its_reference() -> None:
     field = simulate(POINTS, acquisition(levels={"bright": 5000.0}), "points", 0, 1)[0]
     assert field.illumination is not None
-    restored = reconstruct(frames(field), field.microscope, field.illumination, 0.001).numpy()
+    stack = frames(field)
+    restored = Reconstructor(stack, field.microscope, field.illumination)(stack).numpy()
     assert np.corrcoef(restored.ravel(), field.image("reference").ravel())[0, 1] > 0.95
 
 

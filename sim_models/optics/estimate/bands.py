@@ -7,8 +7,8 @@ import torch
 from sim_models.optics.estimate.scene import Guess, Scene, guess_object
 from sim_models.optics.separation import as_complex, equal_phases, separated, unmixing
 
-QUICK, SHARPER = 10, 30
-"""iterations of the guess: enough to find stripes in any light, and what it takes to tell fine differences of frames"""
+ITERATIONS = 10
+"""of the guess of the object; stripes score best with about as many in any light"""
 
 UNEQUAL = 0.03
 """frames whose means differ by more than this share are brought to the same brightness from the start"""
@@ -53,7 +53,7 @@ def even_steps(scene: Scene) -> Steps:
     return Steps(equal_phases(phases).expand(angles, phases), gain, (False,) * angles)
 
 
-def take_apart(scene: Scene, steps: Steps, harmonics: int, iterations: int = QUICK) -> Bands:
+def take_apart(scene: Scene, steps: Steps, harmonics: int) -> Bands:
     """Separate the frames of every angle, and guess the object from their mean."""
     weights = torch.stack(
         [unmixing(phase, gain, harmonics) for phase, gain in zip(steps.phase_rad, steps.gain, strict=True)]
@@ -62,4 +62,4 @@ def take_apart(scene: Scene, steps: Steps, harmonics: int, iterations: int = QUI
     squares = weights.square().sum(dim=2) * scene.variance[:, None]
     variance = torch.cat([squares[:, :1], squares[:, 1::2] + squares[:, 2::2]], dim=1)
     widefield = bands[:, 0].mean(dim=0)
-    return Bands(bands, variance, widefield, guess_object(scene, widefield, iterations))
+    return Bands(bands, variance, widefield, guess_object(scene, widefield, ITERATIONS))

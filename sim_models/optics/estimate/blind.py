@@ -9,7 +9,7 @@ from scipy.stats import chi2
 from sim_models.config import BadInput
 from sim_models.field import Microscope
 from sim_models.optics.estimate import search
-from sim_models.optics.estimate.bands import QUICK, SHARPER, Steps, even_steps
+from sim_models.optics.estimate.bands import Steps, even_steps
 from sim_models.optics.estimate.overlap import Overlap
 from sim_models.optics.estimate.refine import phase_deviation
 from sim_models.optics.estimate.refuse import apart, refuse_uncertain
@@ -17,7 +17,7 @@ from sim_models.optics.estimate.result import Estimate
 from sim_models.optics.estimate.scene import set_scene
 from sim_models.optics.estimate.search import Atlas, LikelihoodMap, Peak
 from sim_models.optics.estimate.summary import all_overlaps, summarise, true_otf
-from sim_models.optics.estimate.view import View, look
+from sim_models.optics.estimate.view import View, look, sharper
 from sim_models.optics.otf import Otf
 from sim_models.optics.separation import num_bands
 
@@ -64,19 +64,18 @@ def estimate(
         scene, unit = set_scene(frames.float(), microscope, otf or Otf.ideal(microscope))
         hints = None if start is None else [_wave(*each, scene.pixel_um) for each in start]
         atlas = Atlas(scene, harmonics)
-        view = look(atlas, even_steps(scene), QUICK, lambda maps: _find(atlas, maps, hints))
+        view = look(atlas, even_steps(scene), lambda maps: _find(atlas, maps, hints))
         overlaps: list[list[Overlap]] | None = all_overlaps(view)
         truer = true_otf(scene, overlaps or [])
         if truer is not scene:
             view, overlaps = _again(view, Atlas(truer, harmonics), view.steps), None
         for _ in range(ROUNDS):
+            if _better_steps(view) is not view.steps:
+                # Before frames are called uneven, a sharper guess of the object has to say so too.
+                view = sharper(view)
             steps = _better_steps(view)
             if steps is view.steps:
                 break
-            if view.iterations < SHARPER:
-                # Before frames are called uneven, a sharper guess of the object has to say so too.
-                view, overlaps = _again(view, view.atlas, view.steps), None
-                steps = _better_steps(view)
             view, overlaps = _again(view, view.atlas, steps), None
         covariances = _covariances(view)
         refuse_uncertain(view.scene, covariances, view.peaks)
@@ -84,8 +83,9 @@ def estimate(
 
 
 def _again(view: View, atlas: Atlas, steps: Steps) -> View:
-    """Another look near the peaks of the last one, with a sharper guess of the object."""
-    return look(atlas, steps, SHARPER, lambda _: view.peaks)
+    """Another look, near the peaks of the last one."""
+    found = look(atlas, steps, lambda _: view.peaks)
+    return sharper(found) if any(steps.uneven) else found
 
 
 def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, float]] | None) -> None:
@@ -105,6 +105,8 @@ def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, fl
         )
     if not math.isfinite(float(frames.sum())):
         raise BadInput("frames have NaN or infinite pixels; export the stack again")
+    if float(frames.max()) == float(frames.min()):
+        raise BadInput(f"all pixels of all frames are {float(frames.max()):g}; export the stack again")
     if start is not None and len(start) != angles:
         raise BadInput(f"{len(start)} start values for {angles} angles; give one (angle, spacing) for each")
 

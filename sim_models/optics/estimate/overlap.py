@@ -36,10 +36,10 @@ HAZE_FLOOR = 0.1
 SCATTER = 1.8
 """by how much more the depth varies from stack to stack than the scatter of its bins says, which are not independent"""
 
-BORDER_PX, FLOOR = 10.0, 1e-3
+BORDER_PX, FLOOR = 14.0, 1e-3
 """relative error of the depth that no scatter shows: (BORDER_PX / edge)^2 by the borders of the field, and a floor"""
 
-SOFT_FADE_PX = 40
+SOFT_FADE_PX = 20
 """over which bands fade out at the borders here: a harder border mixes frequencies of different OTF values"""
 
 RELIABLE = 0.05

@@ -1,7 +1,7 @@
 """The reasons to refuse. Each says which angle, what was measured, what was needed, and what to try."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -45,7 +45,8 @@ def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
         )
         maps = [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(angles)]
         other = [search.strongest(atlas, likelihood) for likelihood in maps]
-        if all(peak.accepted for peak in other):
+        better = sum(peak.score for peak in other) > sum(peak.score for peak in peaks)
+        if better and all(peak.accepted for peak in other):
             scores = _list(f"{peak.score:.0f}" for peak in other)
             message += f"; read as phase-major they score {scores}, so the frames run phase by phase: change the order"
             raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
@@ -64,8 +65,8 @@ def _told(peak: Peak) -> str:
     return f"score {peak.score:.1f} at the best wave vector, {peak.limit:.1f} needed"
 
 
-def _list(items: object) -> str:
-    words = [str(item) for item in items]  # type: ignore[attr-defined]
+def _list(items: Iterable[object]) -> str:
+    words = [str(item) for item in items]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
@@ -94,7 +95,8 @@ def refuse_disorder(scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks:
         )
         raise NoPattern(
             f"the stripes of angle {angle + 1} of {angles} (score {peaks[angle].score:.0f}) are in frames "
-            f"{_list(strongest)}, not in its own {angle * phases} to {(angle + 1) * phases - 1}; {told}",
+            f"{_list(frame + 1 for frame in strongest)} of {angles * phases}, not in its own "
+            f"{angle * phases + 1} to {(angle + 1) * phases}; {told}",
             angle,
             peaks[angle].score,
             peaks[angle].limit,

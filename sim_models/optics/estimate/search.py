@@ -41,6 +41,9 @@ GUIDED_TOLERANCE, TOGETHER_TOLERANCE = 0.06, 0.03
 SURE = 0.99
 """share of the likelihood that a peak must hold against its rivals"""
 
+MISMATCH = 0.2
+"""share of a rival's score by which a wrong guess of the object may favour one of the two; decides in bright light"""
+
 BESIDE = 3
 """map points around a peak that are still its own"""
 
@@ -60,7 +63,7 @@ class Peak:
     @property
     def alone(self) -> bool:
         """Whether no other place is about as likely."""
-        return self.score - self.rival > math.log(SURE / (1 - SURE))
+        return self.score - self.rival > math.log(SURE / (1 - SURE)) + MISMATCH * max(self.rival, 0.0)
 
     @property
     def accepted(self) -> bool:

@@ -1,6 +1,7 @@
 """What all steps found, put together: stripes as people name them, their uncertainties, and doubts."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,12 @@ from sim_models.optics.illumination import deepest_shadow
 
 WIDTH_TOLERANCE = 0.1
 """of the OTF, beyond which a wrong pixel size, aperture or wavelength is suspected"""
+
+SPACING_TOLERANCE = 0.04
+"""of the usual spacing, beyond which an angle is doubted: instruments keep all alike within a percent or two"""
+
+PHASE_FLOOR_RAD_PX = 1.2
+"""error of the phase, times the shorter edge, that noise does not show: the guess of the object and the borders"""
 
 DARKEST_ATTENUATION = 0.05
 """of the OTF at the cutoff, below which it is no good objective any more"""
@@ -107,7 +114,9 @@ def _angle(
         spacing_um=spacing,
         spacing_sigma_um=spacing * math.sqrt(float(along @ covariance @ along)) / length,
         phase_rad=tuple(float(phase) for phase in torch.remainder(phases, 2 * math.pi)),
-        phase_sigma_rad=tuple(float(each) for each in sigma),
+        phase_sigma_rad=tuple(
+            math.hypot(float(each), PHASE_FLOOR_RAD_PX / min(scene.shape)) for each in sigma
+        ),
         modulation=tuple(max(2 * each.amplitude, 0.0) for each in depths),
         modulation_sigma=tuple(2 * each.sigma for each in depths),
         lead_rad=tuple(_lead(view, angle, order) for order in range(1, len(depths) + 1)),
@@ -141,7 +150,13 @@ def _doubts(scene: Scene, angles: Sequence[AngleEstimate], fit: overlap.OtfFit) 
             f"the OTF falls to {scene.objective.attenuation:.1g} of an ideal one at the cutoff: check pixel size, "
             "numerical aperture and wavelength, and whether the specimen is in focus"
         )
+    usual_um = statistics.median(angle.spacing_um for angle in angles)
     for number, angle in enumerate(angles, start=1):
+        if abs(angle.spacing_um / usual_um - 1) > SPACING_TOLERANCE:
+            doubts.append(
+                f"angle {number}: stripes {1000 * angle.spacing_um:.0f} nm apart, where others have "
+                f"{1000 * usual_um:.0f} nm; unless the instrument does so, its stripes were not found"
+            )
         if deepest_shadow(angle.modulation) - sum(angle.modulation_sigma) * 3 > 1:
             doubts.append(
                 f"angle {number}: modulation {', '.join(f'{m:.2f}' for m in angle.modulation)} is more than light can "

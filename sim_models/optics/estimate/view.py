@@ -9,8 +9,11 @@ from sim_models.optics.estimate import refine, search
 from sim_models.optics.estimate.bands import Bands, Steps, take_apart
 from sim_models.optics.estimate.refine import FrameFit, Images
 from sim_models.optics.estimate.refuse import refuse_disorder, refuse_missing
-from sim_models.optics.estimate.scene import Scene
+from sim_models.optics.estimate.scene import Scene, guess_object
 from sim_models.optics.estimate.search import Atlas, LikelihoodMap, Peak
+
+SHARPER = 30
+"""iterations of a guess of the object that tells whether frames are uneven"""
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,6 @@ class View:
 
     atlas: Atlas
     steps: Steps
-    iterations: int
-    """of the guess of the object"""
     bands: Bands
     maps: Sequence[LikelihoodMap]
     peaks: Sequence[Peak]
@@ -36,22 +37,19 @@ class View:
         return self.atlas.scene
 
 
-def look(
-    atlas: Atlas, steps: Steps, iterations: int, find: Callable[[Sequence[LikelihoodMap]], Sequence[Peak]]
-) -> View:
+def look(atlas: Atlas, steps: Steps, find: Callable[[Sequence[LikelihoodMap]], Sequence[Peak]]) -> View:
     """Look at the scene of an atlas with some steps.
 
     Args:
         atlas: of the scene and the harmonics to look for.
         steps: of phase and brightness that the frames are taken for.
-        iterations: of the guess of the object; more sharpen it.
         find: picks a peak for each angle out of the maps.
 
     Raises:
         NoPattern: if an angle has no peak to trust, or frames are out of order.
     """
     scene, harmonics = atlas.scene, atlas.harmonics
-    bands = take_apart(scene, steps, harmonics, iterations)
+    bands = take_apart(scene, steps, harmonics)
     maps = [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(len(scene.frames))]
     found = find(maps)
     refuse_missing(scene, found, harmonics)
@@ -61,6 +59,15 @@ def look(
     images = refine.image(scene, bands.guess, [peak.wave for peak in peaks], harmonics)
     fits = refine.fit_frames(scene, images, bands.widefield)
     refuse_disorder(scene, steps, fits, peaks)
-    return View(
-        atlas, steps, iterations, bands, maps, peaks, [top.curvature for top in summits], images, fits
-    )
+    return View(atlas, steps, bands, maps, peaks, [top.curvature for top in summits], images, fits)
+
+
+def sharper(view: View) -> View:
+    """The frames fitted again with a guess of the object that tells fine differences between them.
+
+    Only the frames: where noise drowns the detail of a sharper guess, stripes would be lost in it.
+    """
+    scene, widefield = view.scene, view.bands.widefield
+    guess = guess_object(scene, widefield, SHARPER)
+    images = refine.image(scene, guess, [peak.wave for peak in view.peaks], view.atlas.harmonics)
+    return replace(view, fits=refine.fit_frames(scene, images, widefield))
