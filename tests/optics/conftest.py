@@ -105,6 +105,7 @@ def take() -> Callable[..., Taken]:
         phase_error_rad: float = 0.0,
         brightness: np.ndarray | None = None,
         haze: float = 0.0,
+        lead_rad: float = 0.0,
         attenuation: float = 1.0,
         seed: int = 1,
         read_noise: float = 1.0,
@@ -139,7 +140,9 @@ def take() -> Callable[..., Taken]:
         for angle, phase in np.ndindex(3, phases):
             turns = (np.cos(angles[angle]) * x + np.sin(angles[angle]) * y) / spacings[angle]
             argument = 2 * np.pi * turns + steps[angle, phase]
-            pattern = 1 + sum(m * np.cos(h * argument) for h, m in enumerate(modulation, start=1))
+            ahead = [*[0.0] * (len(modulation) - 1), lead_rad]
+            waves = (m * np.cos(h * argument + ahead[h - 1]) for h, m in enumerate(modulation, start=1))
+            pattern = 1 + sum(waves)
             clean[angle, phase] = brightness[angle, phase] * (seen(light * pattern) + fog)
         noisy = random.poisson(np.maximum(clean, 0)) + random.normal(0, read_noise, clean.shape)
         inside = slice(2 * margin, -2 * margin)
@@ -155,6 +158,7 @@ def take() -> Callable[..., Taken]:
                 spacing_um=tuple(spacings.tolist()),
                 phase_rad=tuple(map(tuple, steps.tolist())),
                 modulation=(modulation,) * 3,
+                lead_rad=((*[0.0] * (len(modulation) - 1), lead_rad),) * 3 if lead_rad else None,
             ),
             Microscope(
                 numerical_aperture=aperture,

@@ -89,3 +89,43 @@ def test_stripes_never_become_darker_than_black(generator: torch.Generator) -> N
 def test_a_second_harmonic_lifts_the_shadow_of_the_first() -> None:
     assert deepest_shadow((0.8,)) == pytest.approx(0.8)
     assert deepest_shadow((0.8, 0.2)) == pytest.approx(0.6)
+
+
+def test_harmonics_run_ahead_by_their_lead() -> None:
+    """The second harmonic a quarter turn ahead is minus a sine."""
+    stripes = nominal(1, 5, spacing_um=0.4, modulation=(0.0, 0.5), first_angle_rad=0.0)
+    ahead = stripes.model_copy(update={"lead_rad": ((0.0, math.pi / 2),)})
+    x_um = pixel_centres_um(16, 0.065)
+    found = patterns(ahead, torch.zeros(1, dtype=torch.float64), x_um)[0, :, 0]
+    for phase, turned in enumerate(ahead.phase_rad[0]):
+        argument = 2 * math.pi * x_um / 0.4 + turned
+        torch.testing.assert_close(found[phase], 1 - 0.5 * torch.sin(2 * argument))
+
+
+def test_frames_are_as_bright_as_they_say(illumination: Illumination) -> None:
+    brightness = tuple(tuple(1 - 0.05 * (3 * angle + phase) for phase in range(3)) for angle in range(3))
+    x_um = pixel_centres_um(16, 0.065)
+    plain = patterns(illumination, x_um, x_um)
+    dimmed = patterns(illumination.model_copy(update={"brightness": brightness}), x_um, x_um)
+    torch.testing.assert_close(
+        dimmed / plain,
+        torch.tensor(brightness)[:, :, None, None].double().expand_as(plain),
+        atol=1e-6,
+        rtol=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"lead_rad": ((0.0,),) * 2}, "must have one entry per angle"),
+        ({"lead_rad": ((0.0, 0.1),) * 3}, "modulation and lead_rad must have the same number of entries"),
+        ({"brightness": ((1.0, 1.0),) * 3}, "phase_rad and brightness must have the same number of entries"),
+        ({"brightness": ((1.0, 0.0, 1.0),) * 3}, "greater than 0"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(
+    wrong: dict[str, object], told: str, illumination: Illumination
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        Illumination(**{**illumination.model_dump(), **wrong})

@@ -3,7 +3,7 @@ import torch
 
 from sim_models.field import Illumination, Microscope
 from sim_models.optics.fourier import frequencies_per_um
-from sim_models.optics.otf import circular_pupil_otf, extended_cutoff_per_um, pixel_transfer
+from sim_models.optics.otf import Otf, circular_pupil_otf, extended_cutoff_per_um, pixel_transfer
 
 CUTOFF = 5.0
 ZERO = torch.zeros(1, dtype=torch.float64)
@@ -53,3 +53,29 @@ def test_stripes_extend_the_cutoff_by_their_finest_harmonic(
         update={"spacing_um": (0.4, 0.42, 0.44), "modulation": ((0.5, 0.4),) * 3}
     )
     assert extended_cutoff_per_um(microscope, three_beams) == pytest.approx(two_beams)
+
+
+def along_x(otf: Otf, *fractions_of_cutoff: float) -> torch.Tensor:
+    return otf(ZERO, otf.cutoff_per_um * torch.tensor(fractions_of_cutoff, dtype=torch.float64))
+
+
+def test_an_ideal_objective_has_its_pupil_and_its_pixel(microscope: Microscope) -> None:
+    ideal = Otf.ideal(microscope)
+    x_per_um = 0.4 * ideal.cutoff_per_um * torch.ones(1, dtype=torch.float64)
+    pupil = circular_pupil_otf(ZERO, x_per_um, microscope.cutoff_per_um)
+    pixel = pixel_transfer(ZERO, x_per_um, microscope.pixel_um)
+    torch.testing.assert_close(along_x(ideal, 0.4), pupil * pixel)
+    assert along_x(ideal, 0.0).item() == 1.0
+
+
+def test_attenuation_is_what_is_left_at_the_cutoff() -> None:
+    plain, soft = Otf(CUTOFF, 0.0), Otf(CUTOFF, 0.0).attenuated(0.3)
+    ratio = along_x(soft, 0.0, 0.5, 0.999) / along_x(plain, 0.0, 0.5, 0.999)
+    torch.testing.assert_close(ratio, 0.3 ** torch.tensor([0.0, 0.5, 0.999], dtype=torch.float64))
+
+
+def test_a_measured_profile_is_read_between_its_values() -> None:
+    measured = Otf(CUTOFF, 0.0, profile=(1.0, 0.6, 0.1, 0.0))
+    found = along_x(measured, 0.0, 1 / 6, 1 / 3, 1 / 2, 0.999, 1.2)
+    expected = torch.tensor([1.0, 0.8, 0.6, 0.35, 0.0003, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)

@@ -32,6 +32,10 @@ area of 2 x 2 finer ones, or where every second fine sample lies on a raw one"""
 
 SMALLEST_PX = 16
 
+MODEL_ERROR = 0.01
+"""of the mean light: no pixel is trusted better than that, for stripes and OTF are never known exactly. It decides for
+frames so bright, or computed without noise, that their noise alone would let everything be sharpened beyond reason"""
+
 
 class ReconstructionSettings(Settings):
     """What a reconstruction does beyond what the frames decide."""
@@ -112,7 +116,8 @@ class Reconstructor:
             shape = frames.shape[-2], frames.shape[-1]
             cutoff = otf.cutoff_per_um * pixel_um
             noise = frame_noise(frames, fading(shape).to(frames.device), cutoff, microscope.camera)
-            bands = bands_of(microscope, illumination, noise.variance)
+            known = (MODEL_ERROR * frames.mean(dim=(1, 2, 3)).double().cpu()).square()
+            bands = bands_of(microscope, illumination, noise.variance + known)
             self._separation = bands.separation.to(frames.device, torch.float32)
             self._geometry = Geometry(shape, bands.waves, cutoff, frames.device)
             optics = Optics(self._geometry, bands, otf, pixel_um, first_px)
