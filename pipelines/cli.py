@@ -72,7 +72,10 @@ def reconstruct(
         typer.Argument(help="Raw SIM stacks (OME-TIFF, TIFF or MRC), or folders with one file per frame."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="OME-TIFF to write, or a folder for several stacks.")
+        Path,
+        typer.Option(
+            "--out", "-o", help="OME-TIFF to write, or a folder; only earlier reconstructions are replaced."
+        ),
     ],
     na: Annotated[float | None, typer.Option(help="Numerical aperture, unless the file says it.")] = None,
     emission_um: Annotated[
@@ -92,8 +95,12 @@ def reconstruct(
         int | None, typer.Option(help="1 for two beams, 2 for three; by the number of phases if not given.")
     ] = None,
     offset: Annotated[float | None, typer.Option(help="Counts of a dark frame; else estimated.")] = None,
-    gain: Annotated[float | None, typer.Option(help="Counts per photo-electron; else estimated.")] = None,
-    read_noise: Annotated[float | None, typer.Option(help="Photo-electrons, with --gain.")] = None,
+    gain: Annotated[
+        float | None, typer.Option(help="Counts per photo-electron, with --offset; else estimated.")
+    ] = None,
+    read_noise: Annotated[
+        float | None, typer.Option(help="Photo-electrons, with --gain; else estimated.")
+    ] = None,
     strength: Annotated[
         float, typer.Option(help="1 for the least error, more for smoother, less for sharper.")
     ] = 1.0,

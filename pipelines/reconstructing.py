@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,8 +14,15 @@ import numpy as np
 import torch
 
 from pipelines.outputs import MADE_BY, beside, is_record
-from pipelines.stacks import Stated, above_offset, layout_of, microscope_of, refuse_unusable, stacks_of
-from pipelines.stage import write_whole
+from pipelines.stacks import (
+    Stated,
+    above_offset,
+    layout_of,
+    microscope_of,
+    refuse_scale,
+    refuse_unusable,
+    stacks_of,
+)
 from sim_models.config import BadInput, Settings, parse
 from sim_models.evaluation.consistency import percent
 from sim_models.evaluation.sheets import TRANSFER_BINS, Sheet, save_sheet
@@ -146,6 +154,7 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
     counts = stacks_of(file, layout, options.order, path, "these options ask for stacks of")
     refuse_unusable(counts, path)
     microscope = microscope_of(file, options.stated, path)
+    refuse_scale(microscope, (counts.shape[-2], counts.shape[-1]), path)
     stacks, offsets = above_offset(counts, microscope.camera, options.stated.offset, path)
     frames = torch.as_tensor(stacks)
     with _told_of(path):
@@ -193,8 +202,9 @@ def _told_of(what: Path | str) -> Iterator[None]:
 def _stripes(frames: torch.Tensor, microscope: Microscope, options: Options) -> list[Estimate]:
     """The stripes of stacks (T, A, P, Y, X): one for all, as recorded or of their mean, or one for each."""
     if options.stripes is not None:
+        known = _recorded(options.stripes, frames, microscope)
         _refuse_repeated(frames.mean(dim=0))
-        return [_recorded(options.stripes, frames, microscope)]
+        return [known]
     start = None
     if options.start is not None:
         start = [(angle.angle_rad, angle.spacing_um) for angle in read_record(options.start).estimate.angles]
@@ -333,16 +343,20 @@ def _transfer_record(transfer: Transfer) -> TransferRecord:
 
 
 def _write(out: Path, images: torch.Tensor, record: Record, about: Sheet | None) -> None:
-    """The image last: where it is, all of it is."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if about is not None:
-        partial = out.with_name(f".{out.name}.sheet.partial")
-        save_sheet(about, partial)
-        partial.replace(beside(out, ".png"))
-    write_whole(beside(out, ".json"), record.model_dump_json(indent=2) + "\n")
+    """Everything in a folder of its own first; then the image takes its place last: where it is, all of it is."""
     data, axes = (images[0].numpy(), "YX") if len(images) == 1 else (images.numpy(), "TYX")
     facts = {"reconstructed_from": list(record.files), "record": beside(out, ".json").name}
-    write_ome(out, data, axes, record.microscope.pixel_um / SCALE, facts, f"{record.files[0]} classical SIM")
+    pixel_um, title = record.microscope.pixel_um / SCALE, f"{record.files[0]} classical SIM"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as hidden:
+        image = Path(hidden) / out.name
+        write_ome(image, data, axes, pixel_um, facts, title)
+        beside(image, ".json").write_text(record.model_dump_json(indent=2) + "\n")
+        if about is not None:
+            save_sheet(about, beside(image, ".png"))
+            beside(image, ".png").replace(beside(out, ".png"))
+        beside(image, ".json").replace(beside(out, ".json"))
+        image.replace(out)
 
 
 def _sentence(record: Record, image: str) -> str:

@@ -107,6 +107,25 @@ def refuse_unusable(stacks: Image, path: Path) -> None:
         )
 
 
+COARSEST, FEWEST = 1.0, 8.0
+"""cycles of the finest detail an objective passes: at most so many in a pixel, and so many at least in a field"""
+
+
+def refuse_scale(microscope: Microscope, shape: tuple[int, int], path: Path) -> None:
+    """Refuse pixels that cannot be those of the objective, as where nanometres pass for micrometres.
+
+    Raises:
+        BadInput: if its finest detail is far smaller than a pixel, or about as large as the field of `shape` (Y, X).
+    """
+    cycles, pixel_um = microscope.cutoff_per_um * microscope.pixel_um, microscope.pixel_um
+    if cycles > COARSEST or cycles * min(shape) < FEWEST:
+        raise BadInput(
+            f"{path}: pixels of {pixel_um:g} um do not go with an objective that passes detail of "
+            f"{1 / microscope.cutoff_per_um:.3g} um; check pixel size (in the specimen, in um), numerical aperture and "
+            "wavelength"
+        )
+
+
 @dataclass(frozen=True)
 class Stated:
     """What a person says of the microscope; None where the file is to say it."""

@@ -92,11 +92,11 @@ def _show_spectrum(axes: Any, sheet: Sheet) -> None:
 
 def _show_transfer(axes: Any, sheet: Sheet) -> None:
     frequency, value = sheet.transfer.radial(TRANSFER_BINS)
-    axes.plot(frequency, value, color="C1", label="reconstruction (mean over directions)")
+    axes.plot(frequency.numpy(), value.numpy(), color="C1", label="reconstruction (mean over directions)")
     otf = sheet.estimate.otf(frequency.float() / math.sqrt(2), frequency.float() / math.sqrt(2))
     axes.plot(
-        frequency,
-        otf,
+        frequency.numpy(),
+        otf.numpy(),
         color="C0",
         label=f"objective (attenuation {sheet.estimate.otf.attenuation:.2f})",
     )
@@ -132,7 +132,7 @@ def _show_stripes(axes: Any, sheet: Sheet) -> None:
     lines += [f"\nwarning: {_wrapped(warning)}" for warning in sheet.warnings]
     text = "\n".join(lines)
     size = min(LARGEST_PT, ROOM_PT / LINE / (text.count("\n") + 1))
-    axes.text(0, 0.98, text, va="top", fontsize=size, linespacing=LINE, in_layout=False)
+    axes.text(0, 0.98, text, va="top", fontsize=size, linespacing=LINE)
 
 
 def _wrapped(text: str) -> str:
@@ -147,7 +147,8 @@ def _wrapped(text: str) -> str:
 
 def _show_consistency(axes: Any, found: Consistency) -> None:
     share = 100 * float(found.flagged.float().mean())
-    axes.imshow(found.score_map, cmap="PuOr", vmin=-found.limit, vmax=found.limit, interpolation="nearest")
+    score = found.score_map.numpy()
+    axes.imshow(score, cmap="PuOr", vmin=-found.limit, vmax=found.limit, interpolation="nearest")
     axes.set_axis_off()
     axes.set_title(
         f"raw frames against the image: {percent(share)} % contradicted\n"

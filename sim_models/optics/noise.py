@@ -37,7 +37,7 @@ MEAN_LOG_OF_EXPONENTIAL = -0.5772156649015329
 
 def power(spectrum: torch.Tensor) -> torch.Tensor:
     """|.|^2 of complex values; several times faster than by way of `abs`."""
-    return spectrum.real.square() + spectrum.imag.square()
+    return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
 
 
 @dataclass(frozen=True)
@@ -74,23 +74,27 @@ def frame_noise(frames: torch.Tensor, window: torch.Tensor, cutoff: float, camer
         free = share.topk(max(1, int(OUTERMOST * len(share)))).indices
     spectra = power(torch.fft.rfft2((frames[:, 0] - frames[:, 1]) * window)).flatten(1)
     energy = float(window.square().sum())
-    variance = _level(spectra[:, free]) / energy / 2
-    rings = [(share > BEYOND) & (share < NEARBY), (share > NEARBY) & (share < FURTHER), share > FURTHER]
+    logs, share_free = _logs(spectra[:, free]), share[free]
+    variance = _level(logs) / energy / 2
+    rings = [share_free < NEARBY, (share_free > NEARBY) & (share_free < FURTHER), share_free > FURTHER]
     if min(int(ring.sum()) for ring in rings) < ENOUGH_FREQUENCIES:
         return Noise(variance, False)
-    near, further, far = (float(_level(spectra[:, ring]).mean()) for ring in rings)
-    if near < COLOURED * far:
+    near, further, far = (_level(logs[:, ring]) for ring in rings)
+    if near.mean() < COLOURED * far.mean():
         return Noise(variance, False)
-    if further < COLOURED * far or len(frames) == 1:
-        return Noise(_level(spectra[:, rings[2]]) / energy / 2, False)
+    if further.mean() < COLOURED * far.mean() or len(frames) == 1:
+        return Noise(far / energy / 2, False)
     in_band = (share > IN_BAND[0]) & (share < IN_BAND[1])
     return Noise(variance * _excess(frames, window, variance, in_band), True)
 
 
-def _level(spectra: torch.Tensor) -> torch.Tensor:
-    """(A,) mean of exponentially distributed powers (A, K), from the mean of their logarithms."""
-    logs = spectra.clamp(min=1e-30).log().mean(dim=1) - MEAN_LOG_OF_EXPONENTIAL
-    return logs.exp().double().cpu()
+def _logs(spectra: torch.Tensor) -> torch.Tensor:
+    return spectra.clamp(min=1e-30).log_()
+
+
+def _level(logs: torch.Tensor) -> torch.Tensor:
+    """(A,) mean of exponentially distributed powers, given their logarithms (A, K), from the mean of these."""
+    return (logs.mean(dim=1) - MEAN_LOG_OF_EXPONENTIAL).exp().double().cpu()
 
 
 def _excess(
@@ -102,7 +106,7 @@ def _excess(
     mean = mean / brightness[:, None, None]
     noise = variance / brightness.double().cpu().square() / frames.shape[1]
     spectra = power(torch.fft.rfft2((mean - mean.roll(1, 0)) * window)).flatten(1)[:, band]
-    excess = _level(spectra) / float(window.square().sum()) / (noise + noise.roll(1, 0))
+    excess = _level(_logs(spectra)) / float(window.square().sum()) / (noise + noise.roll(1, 0))
     return excess.mean().clamp(min=1)
 
 

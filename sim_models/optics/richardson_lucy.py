@@ -33,13 +33,14 @@ def richardson_lucy(
     estimate = torch.full_like(electrons, float(electrons.mean().clamp(min=faintest)))
     predicted, previous, previous_change = estimate, None, None
     for _ in range(iterations):
-        model = (blurred(predicted) + read_variance).clamp(min=faintest)
-        estimate = predicted * blurred(data / model).clamp(min=0)
-        change = estimate - predicted
+        model = blurred(predicted).add_(read_variance).clamp_(min=faintest)
+        estimate = blurred(torch.div(data, model, out=model)).clamp_(min=0).mul_(predicted)
+        change = (estimate - predicted).flatten()
         if previous is None or previous_change is None:
             predicted = estimate
         else:
-            pace = (change * previous_change).sum() / previous_change.square().sum().clamp(min=1e-30)
-            predicted = (estimate + pace.clamp(0, 1) * (estimate - previous)).clamp(min=0)
+            square = torch.dot(previous_change, previous_change).clamp(min=1e-30)
+            pace = (torch.dot(change, previous_change) / square).clamp(0, 1)
+            predicted = torch.lerp(previous, estimate, 1 + pace).clamp_(min=0)
         previous, previous_change = estimate, change
     return estimate

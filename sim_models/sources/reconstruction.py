@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from sim_models.config import BadInput
 from sim_models.field import Field, Illumination
-from sim_models.optics.estimate import Estimate, NoPattern, estimate, usual_harmonics
+from sim_models.optics.estimate import Estimate, estimate, usual_harmonics
 from sim_models.optics.otf import Otf
 from sim_models.optics.reconstruct import ReconstructionSettings, Reconstructor
 
@@ -20,34 +21,44 @@ from sim_models.optics.reconstruct import ReconstructionSettings, Reconstructor
 def with_reconstructions(levels: Sequence[Field], settings: ReconstructionSettings) -> list[Field]:
     """The fields of one cell at all its light levels, in photons, each with its reconstruction where one can be made.
 
-    A field without `illumination` gets the estimated one.
+    A reconstruction that a field brings along gives way, so that all are made alike. A field without `illumination`
+    gets the estimated one.
     """
-    found = {field.level: _blind(field) for field in levels}
-    brightest = max(
-        (field for field in levels if isinstance(found[field.level], Estimate)), key=_light, default=None
+    found = {field.level: _stripes(field) for field in levels}
+    sure = {level: stripes for level, stripes in found.items() if isinstance(stripes, Estimate)}
+    brightest = max((field for field in levels if field.level in sure), key=_light, default=None)
+    guide = (brightest.level, sure[brightest.level]) if brightest else None
+    return [_with_one(field, found[field.level], guide, settings) for field in levels]
+
+
+def _with_one(
+    field: Field,
+    own: Estimate | BadInput,
+    guide: tuple[str, Estimate] | None,
+    settings: ReconstructionSettings,
+) -> Field:
+    """A field with its reconstruction: by its own stripes, or those of the level that guides, or of its metadata."""
+    field = replace(
+        field, images={role: image for role, image in field.images.items() if role != "reconstruction"}
     )
-    guide = found[brightest.level] if brightest else None
-    done = []
-    for field in levels:
-        own = found[field.level]
-        if isinstance(own, NoPattern) and isinstance(guide, Estimate) and brightest is not None:
-            own = _near(field, guide)
-            if isinstance(own, NoPattern):
-                note = f"stripes of level {brightest.level}, since at this one: {own}"
-                done.append(_reconstructed(field, guide.illumination, guide.otf, guide.haze, settings, note))
-                continue
+    if guide and not isinstance(own, Estimate):
+        own = _stripes(field, [(angle.angle_rad, angle.spacing_um) for angle in guide[1].angles])
+    try:
         if isinstance(own, Estimate):
             scores = ", ".join(f"{angle.score:.0f}" for angle in own.angles)
             note = "; ".join([f"stripes estimated, scores {scores}", *own.warnings])
-            done.append(_reconstructed(field, own.illumination, own.otf, own.haze, settings, note))
-        elif field.illumination is not None:
+            return _reconstructed(field, own.illumination, own.otf, own.haze, settings, note)
+        if guide:
+            level, theirs = guide
+            note = f"stripes of level {level}, since at this one: {own}"
+            return _reconstructed(field, theirs.illumination, theirs.otf, theirs.haze, settings, note)
+        if field.illumination is not None:
             note = f"stripes of the metadata, since: {own}"
-            done.append(
-                _reconstructed(field, field.illumination, Otf.ideal(field.microscope), (), settings, note)
-            )
-        else:
-            done.append(replace(field, notes=(*field.notes, f"no reconstruction: {own}")))
-    return done
+            otf = Otf.ideal(field.microscope)
+            return _reconstructed(field, field.illumination, otf, (), settings, note)
+    except BadInput as refusal:
+        own = refusal
+    return replace(field, notes=(*field.notes, f"no reconstruction: {own}"))
 
 
 def _light(field: Field) -> float:
@@ -64,18 +75,11 @@ def _harmonics(field: Field) -> int:
     return usual_harmonics(field.image("raw").shape[1])
 
 
-def _blind(field: Field) -> Estimate | NoPattern:
-    try:
-        return estimate(_frames(field), field.microscope, _harmonics(field))
-    except NoPattern as refusal:
-        return refusal
-
-
-def _near(field: Field, guide: Estimate) -> Estimate | NoPattern:
-    start = [(angle.angle_rad, angle.spacing_um) for angle in guide.angles]
+def _stripes(field: Field, start: Sequence[tuple[float, float]] | None = None) -> Estimate | BadInput:
+    """Looked for everywhere or near a start; else the reason why there are none."""
     try:
         return estimate(_frames(field), field.microscope, _harmonics(field), start=start)
-    except NoPattern as refusal:
+    except BadInput as refusal:
         return refusal
 
 

@@ -266,6 +266,14 @@ def test_constant_frames_are_refused(take: Take) -> None:
         estimate(torch.full((3, 3, 64, 64), 7.0), take().microscope, 1)
 
 
+@pytest.mark.parametrize("pixel_um", [80.0, 0.0002])
+def test_pixel_sizes_that_cannot_be_are_refused(pixel_um: float, take: Take) -> None:
+    taken = take()
+    wrong = taken.microscope.model_copy(update={"pixel_um": pixel_um})
+    with pytest.raises(BadInput, match="check pixel size"):
+        estimate(taken.frames, wrong, 1)
+
+
 def test_start_values_must_be_one_per_angle(take: Take) -> None:
     with pytest.raises(BadInput, match="1 start values for 3 angles"):
         found_in(take(), start=[(0.0, 0.2)])
@@ -295,7 +303,7 @@ def test_the_limit_is_exceeded_by_noise_as_often_as_it_says(take: Take) -> None:
     """Highest scores of pure noise against limits for 3, 10 and 30 false alarms in a hundred, over 240 angles."""
     from sim_models.optics.estimate.bands import even_steps, take_apart
     from sim_models.optics.estimate.scene import set_scene
-    from sim_models.optics.estimate.search import Atlas, likelihood_map
+    from sim_models.optics.estimate.search import Atlas, likelihood, mapped
 
     taken = take(shape=(128, 128))
     generator = torch.Generator().manual_seed(11)
@@ -305,9 +313,9 @@ def test_the_limit_is_exceeded_by_noise_as_often_as_it_says(take: Take) -> None:
         scene, _ = set_scene(frames, taken.microscope, taken.otf)
         bands, atlas = take_apart(scene, even_steps(scene), 1), Atlas(scene, 1)
         for angle in range(3):
-            likelihood = likelihood_map(atlas, bands.of(angle), bands.guess)
-            highest.append(float((likelihood.grid * atlas.searched).max()))
-            curvatures.append(likelihood.curvature)
+            seen = mapped(atlas, likelihood(atlas, bands.of(angle), bands.guess))
+            highest.append(float((seen.grid * atlas.searched).max()))
+            curvatures.append(bands.guess.curvature)
     for rate in (0.03, 0.1, 0.3):
         limit = score_limit(atlas.area, float(np.mean(curvatures)), 1, rate)
         exceeded = np.mean(np.array(highest) > limit)

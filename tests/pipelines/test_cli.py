@@ -4,42 +4,20 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import tifffile
 
-from pipelines.cli import app
-from pipelines.stage import exit_code
 from sim_models.field import Field, Image
 from sim_models.images import read, write_ome
 from sim_models.restorer import Card, Restorer
 from sim_models.sources.layouts import ome_fields
 
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Calls the command as its console script does, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> Outcome:
-        code = exit_code(lambda: app(list(map(str, arguments)), standalone_mode=False))
-        captured = capfd.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
+Run = Callable[..., Any]
 
 
 @pytest.fixture
@@ -57,7 +35,7 @@ def counts(make_field: Callable[..., Field]) -> Image:
 @pytest.fixture
 def stack(make_field: Callable[..., Field], counts: Image, tmp_path: Path) -> Path:
     """A raw stack as our own layout writes it."""
-    ome_fields.write(tmp_path / "fields", make_field(4).with_images({"raw": counts}))
+    ome_fields.write(tmp_path / "fields", replace(make_field(4), unit="counts").with_images({"raw": counts}))
     (raw,) = (tmp_path / "fields").rglob("raw.ome.tif")
     return raw
 
@@ -116,6 +94,24 @@ def test_doubts_are_told_and_do_not_stop(run: Run, model: Path, stack: Path, tmp
     assert done.code == 0
     assert done.err.startswith("warning: pixels are 0.1000 um, the model was trained on 0.0650 um")
     assert (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize("unit", ["photons", "counts"])
+def test_light_is_told_in_photons_whatever_the_unit_of_the_file(
+    run: Run,
+    model: Path,
+    make_field: Callable[..., Field],
+    tmp_path: Path,
+    unit: Literal["photons", "counts"],
+) -> None:
+    field = make_field(4)
+    raw = 10 * field.image("raw")
+    frames = raw if unit == "photons" else 2 * raw + 100
+    ome_fields.write(tmp_path / "fields", replace(field, unit=unit).with_images({"raw": frames}))
+    (stack,) = (tmp_path / "fields").rglob("raw.ome.tif")
+    done = run("restore", stack, "--model", model, "-o", tmp_path / "out.tif")
+    photons = np.percentile(raw.mean(axis=(0, 1)), 99.9)
+    assert done.err.startswith(f"warning: about {photons:.0f} photons, the model was trained on")
 
 
 def test_from_the_registry(
@@ -255,7 +251,7 @@ def test_tampered_weights(run: Run, model: Path, stack: Path, tmp_path: Path) ->
     assert_refused(done, "the file was changed, fetch it again", tmp_path / "out.tif")
 
 
-def assert_refused(done: Outcome, told: str, out: Path | None) -> None:
+def assert_refused(done: Any, told: str, out: Path | None) -> None:
     """Exit code 2, one line on stderr without a traceback, and no output."""
     assert done.code == 2, done
     assert told in done.err

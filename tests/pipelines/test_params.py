@@ -126,6 +126,35 @@ def test_a_missing_key_is_told_by_its_address(values: Any) -> None:
     assert f"models.{key}.recipe.network.depth: Field required" in refused(values)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda section: section.pop("strength"), "reconstruction.strength: Field required"),
+        (lambda section: section.update(wiener=0.3), "reconstruction.wiener: unknown key"),
+        (lambda section: section.update(look="fairsim"), "reconstruction.look: Input should be 'wiener' or "),
+        (lambda section: section.update(apodisation="none"), "reconstruction.apodisation: Input should be 'ideal' or "),
+        (lambda section: section.update(strength=0.0), "reconstruction.strength: Input should be greater than 0"),
+        (lambda section: section.update(strength="1"), "reconstruction.strength: Input should be a valid number"),
+        (lambda section: section.update(positive=1), "reconstruction.positive: Input should be a valid boolean"),
+    ],
+)  # fmt: skip
+def test_a_reconstruction_is_told_whole_and_right(
+    values: Any, spoil: Callable[[Any], None], told: str
+) -> None:
+    spoil(values["reconstruction"])
+    assert told in refused(values)
+
+
+def test_every_study_says_how_it_reconstructs(values: Any) -> None:
+    del values["reconstruction"]
+    assert refused(values) == "params.yaml: reconstruction: Field required"
+
+
+def test_what_was_once_the_wiener_parameter_is_no_longer_passed_over(values: Any) -> None:
+    values["evaluation"]["wiener"] = 0.3
+    assert "evaluation.wiener: unknown key" in refused(values)
+
+
 def test_an_unknown_key_is_told_what_there_is(params: Params) -> None:
     for entry, section in (
         (params.structure, "structures"),

@@ -10,19 +10,21 @@ from sim_models.config import BadInput
 from sim_models.field import Microscope
 from sim_models.optics.estimate import search
 from sim_models.optics.estimate.bands import Steps, even_steps
-from sim_models.optics.estimate.overlap import Overlap
 from sim_models.optics.estimate.refine import phase_deviation
 from sim_models.optics.estimate.refuse import apart, refuse_uncertain
 from sim_models.optics.estimate.result import Estimate
 from sim_models.optics.estimate.scene import set_scene
-from sim_models.optics.estimate.search import Atlas, LikelihoodMap, Peak
-from sim_models.optics.estimate.summary import all_overlaps, summarise, true_otf
-from sim_models.optics.estimate.view import View, look, sharper
+from sim_models.optics.estimate.search import Atlas, Likelihood, Peak
+from sim_models.optics.estimate.summary import agreement, summarise, true_otf
+from sim_models.optics.estimate.view import View, fitted_again, look, sharper_guess
 from sim_models.optics.otf import Otf
 from sim_models.optics.separation import num_bands
 
 SMALLEST_PX = 32
 """shorter edges hold too few cycles of stripes to tell them from structure"""
+
+COARSEST, FEWEST_CYCLES = 1.0, 8.0
+"""cutoff in cycles per pixel from which hardly anything of the image is left, and the least across the frames"""
 
 ROUNDS = 3
 """of separating the bands with what was found before, where phases or brightness turn out uneven"""
@@ -59,33 +61,40 @@ def estimate(
         NoPattern: if an angle shows no stripes, or none that can be trusted, or if frames are out of order.
         BadInput: if the frames cannot hold such stripes.
     """
+    otf = otf or Otf.ideal(microscope)
     _check(frames, harmonics, start)
+    _check_sampling(frames, otf, microscope.pixel_um)
     with torch.no_grad():
-        scene, unit = set_scene(frames.float(), microscope, otf or Otf.ideal(microscope))
+        scene, unit = set_scene(frames.float(), microscope, otf)
         hints = None if start is None else [_wave(*each, scene.pixel_um) for each in start]
         atlas = Atlas(scene, harmonics)
-        view = look(atlas, even_steps(scene), lambda maps: _find(atlas, maps, hints))
-        overlaps: list[list[Overlap]] | None = all_overlaps(view)
-        truer = true_otf(scene, overlaps or [])
+        first = view = look(atlas, even_steps(scene), lambda seen: _find(atlas, seen, hints))
+        agreed = agreement(first)
+        truer = true_otf(scene, agreed.fit)
         if truer is not scene:
-            view, overlaps = _again(view, Atlas(truer, harmonics), view.steps), None
-        for _ in range(ROUNDS):
-            if _better_steps(view) is not view.steps:
-                # Before frames are called uneven, a sharper guess of the object has to say so too.
-                view = sharper(view)
-            steps = _better_steps(view)
-            if steps is view.steps:
-                break
-            view, overlaps = _again(view, view.atlas, steps), None
+            view = _again(view, Atlas(truer, harmonics), view.steps)
+        if _better_steps(view) is not view.steps:
+            view = _settled(view)
         covariances = _covariances(view)
         refuse_uncertain(view.scene, covariances, view.peaks)
-        return summarise(view, overlaps or all_overlaps(view), covariances, unit)
+        return summarise(view, agreed if view is first else agreement(view), covariances, unit)
 
 
 def _again(view: View, atlas: Atlas, steps: Steps) -> View:
     """Another look, near the peaks of the last one."""
-    found = look(atlas, steps, lambda _: view.peaks)
-    return sharper(found) if any(steps.uneven) else found
+    return look(atlas, steps, lambda _: view.peaks)
+
+
+def _settled(view: View) -> View:
+    """Looks with better steps until they stay; a sharper guess of the object has to say that frames are uneven."""
+    guess = sharper_guess(view)
+    view = fitted_again(view, guess)
+    for _ in range(ROUNDS):
+        steps = _better_steps(view)
+        if steps is view.steps:
+            break
+        view = fitted_again(_again(view, view.atlas, steps), guess)
+    return view
 
 
 def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, float]] | None) -> None:
@@ -111,18 +120,31 @@ def _check(frames: torch.Tensor, harmonics: int, start: Sequence[tuple[float, fl
         raise BadInput(f"{len(start)} start values for {angles} angles; give one (angle, spacing) for each")
 
 
+def _check_sampling(frames: torch.Tensor, otf: Otf, pixel_um: float) -> None:
+    cutoff, edge = otf.cutoff_per_um * pixel_um, min(frames.shape[-2:])
+    if not FEWEST_CYCLES / edge < cutoff < COARSEST:
+        raise BadInput(
+            f"the objective's cutoff would be {cutoff:.3g} cycles per pixel of {pixel_um:g} um, "
+            f"{cutoff * edge:.3g} across the frames; at most {COARSEST:g} and at least {FEWEST_CYCLES:g} can be used: "
+            "check pixel size (in um, at the specimen), numerical aperture and wavelength (in um)"
+        )
+
+
 def _wave(angle_rad: float, spacing_um: float, pixel_um: float) -> torch.Tensor:
     """Wave vector (2,) (y, x) in cycles per pixel."""
     length = pixel_um / spacing_um
     return torch.tensor([length * math.sin(angle_rad), length * math.cos(angle_rad)], dtype=torch.float64)
 
 
-def _find(atlas: Atlas, maps: Sequence[LikelihoodMap], hints: Sequence[torch.Tensor] | None) -> list[Peak]:
+def _find(
+    atlas: Atlas, likelihoods: Sequence[Likelihood], hints: Sequence[torch.Tensor] | None
+) -> list[Peak]:
     """A peak for each angle: near its hint, or alone, or guided by those found alone, or all together."""
+    maps = [search.mapped(atlas, each) for each in likelihoods]
     tolerance = search.GUIDED_TOLERANCE * atlas.scene.cutoff
     if hints is not None:
         pairs = zip(maps, hints, strict=True)
-        return [search.near(atlas, each, [hint], tolerance, "given") for each, hint in pairs]
+        return [search.near(atlas, each, [hint], tolerance, search.GIVEN) for each, hint in pairs]
     peaks = [search.strongest(atlas, each) for each in maps]
     found = [peak.wave for peak in peaks if peak.accepted]
     if found and len(found) < len(peaks):
@@ -179,7 +201,7 @@ def _covariances(view: View) -> list[torch.Tensor]:
     """(2, 2) covariance of each wave vector: the inverse curvature of the log likelihood (Fisher information)."""
     atlas, covariances = view.atlas, []
     for angle, (likelihood, peak, curvature) in enumerate(
-        zip(view.maps, view.peaks, view.curvatures, strict=True)
+        zip(view.likelihoods, view.peaks, view.curvatures, strict=True)
     ):
         around = likelihood.noise[-1].at(float((atlas.harmonics * peak.wave).norm()))
         band, striped = view.bands.of(angle)[-1], view.images.striped[angle, -1]

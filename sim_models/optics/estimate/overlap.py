@@ -7,14 +7,12 @@ not, stripes seem shallower the less light there is.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from sim_models.optics.estimate.scene import Scene
 from sim_models.optics.noise import fading, power
@@ -48,7 +46,7 @@ RELIABLE = 0.05
 
 @dataclass(frozen=True)
 class Overlap:
-    """Sums over frequencies in bins of (|k - h q|, |k|), for one band of one angle; each (NEAR, FAR).
+    """Sums over frequencies in bins of (|k - h q|, |k|), for the bands of all angles; tables are (B, NEAR, FAR).
 
     `band` and `widefield` are the two sides of c's equation: without noise, band = c * widefield in every bin.
     """
@@ -61,11 +59,28 @@ class Overlap:
     """|wide-field(k - h q)|^2 - its noise"""
     counts: Table
     """number of frequencies"""
-    band_noise: float
-    """noise power of the band at each frequency"""
+    band_noise: Table
+    """(B, 1, 1) noise power of a band at each frequency"""
     widefield_noise: float
     edge_px: int
     """shorter edge of the field"""
+
+
+def together(overlaps: Sequence[Overlap]) -> Overlap:
+    """The overlaps of single bands as one."""
+
+    def joined(name: str) -> Table:
+        return np.concatenate([getattr(each, name) for each in overlaps])
+
+    return Overlap(
+        joined("band"),
+        joined("widefield"),
+        joined("power"),
+        joined("counts"),
+        joined("band_noise"),
+        overlaps[0].widefield_noise,
+        overlaps[0].edge_px,
+    )
 
 
 def overlap(
@@ -85,7 +100,8 @@ def overlap(
         for size, part in zip(scene.shape, wave, strict=True)
     )
     near = rows.square()[:, None] + columns.square()
-    both = (near < scene.cutoff**2) & (scene.radius < scene.cutoff) & (scene.otf > RELIABLE)
+    reach = scene.cutoff * float((scene.radial_otf > RELIABLE).mean())
+    both = (near < reach**2) & (scene.radius < scene.cutoff) & (scene.otf > RELIABLE)
     place = both.flatten().nonzero()[:, 0]
     row, column = place // scene.shape[1], place % scene.shape[1]
     near_otf, far_otf = scene.otf_at(rows[row], columns[column]), scene.otf.flatten()[place]
@@ -93,12 +109,11 @@ def overlap(
     shifted = torch.fft.fft2(widefield * window * scene.carrier(wave)).flatten()[place]
     radii = near.flatten()[place].sqrt(), scene.radius.flatten()[place]
     bins = [(radius / scene.cutoff * num).long() for radius, num in zip(radii, (NEAR, FAR), strict=True)]
-    used = near_otf > RELIABLE
-    index = (bins[0] * FAR + bins[1])[used]
+    index = bins[0] * FAR + bins[1]
 
-    def sums(values: torch.Tensor) -> Table:
-        table = torch.bincount(index, values[used].double(), minlength=NEAR * FAR)
-        return table.reshape(NEAR, FAR).cpu().numpy()
+    def sums(values: torch.Tensor | None) -> Table:
+        table = torch.bincount(index, values, minlength=NEAR * FAR).double()
+        return table.reshape(1, NEAR, FAR).cpu().numpy()
 
     noise = widefield_variance * energy
     turned = complex(math.cos(phase_rad), -math.sin(phase_rad)) * seen
@@ -107,20 +122,21 @@ def overlap(
         sums(near_otf * (turned * shifted.conj()).real),
         sums(far_otf * light),
         sums(light),
-        sums(torch.ones_like(light)),
-        band_variance * energy,
+        sums(None),
+        np.full((1, 1, 1), band_variance * energy),
         noise,
         min(scene.shape),
     )
 
 
 @dataclass(frozen=True)
-class Depth:
-    """How deep the stripes of one band are."""
+class Depths:
+    """How deep the stripes of each band are."""
 
-    amplitude: float
-    """half the modulation"""
-    sigma: float
+    amplitude: Table
+    """(B,) half the modulation; 0 where a band does not overlap"""
+    sigma: Table
+    """(B,) infinite where a band does not overlap"""
     misfit: Table
     """(K,) squared residuals over their variance, of the bins that were used"""
 
@@ -139,9 +155,10 @@ def profile(scene: Scene, width: float = 1.0, damping: float = 0.0) -> Profile:
     """The stated OTF, or were it `width` times as wide, or damped."""
     tables = []
     for num in (NEAR, FAR):
-        share = (torch.arange(num) + 0.5) / num
-        diagonal = share * scene.cutoff / width / math.sqrt(2)
-        tables.append((scene.otf_at(diagonal, diagonal) * torch.exp(-damping * share)).double().numpy())
+        share = (np.arange(num) + 0.5) / num
+        places = np.linspace(0, 1, len(scene.radial_otf))
+        values = np.interp(share / width, places, scene.radial_otf, right=0.0)
+        tables.append(values * np.exp(-damping * share))
     return Profile(tables[0][:, None], tables[1][None])
 
 
@@ -155,48 +172,58 @@ def _corrected(
     return sums.band * near, sums.widefield * far, near * stated.near, far * stated.far, used
 
 
-def depth(sums: Overlap, stated: Profile, true: Profile) -> Depth:
-    """The amplitude c that explains the band by the wide-field, away from haze.
+def depths(sums: Overlap, stated: Profile, true: Profile) -> Depths:
+    """The amplitudes c that explain the bands by the wide-field, away from haze.
 
     Weights do not depend on the noise of what they weigh, so c has no bias. `stated` is the OTF the sums were made
     with, `true` the one to be tried.
     """
     band, widefield, near, far, used = _corrected(sums, stated, true)
-    used[:HAZY] = False
+    used[:, :HAZY] = False
     counts = np.where(used, sums.counts, 0.0)
-    light = np.where(used, sums.power, 0.0).sum(axis=1, keepdims=True)
-    expected = np.maximum(light / np.maximum(counts.sum(axis=1, keepdims=True), 1), 0) * counts
-    amplitude = 0.3
+    light = np.where(used, sums.power, 0.0).sum(axis=2, keepdims=True)
+    expected = np.maximum(light / np.maximum(counts.sum(axis=2, keepdims=True), 1), 0) * counts
+    amplitude = np.full((len(band), 1, 1), 0.3)
     for _ in range(3):
         variance = 0.5 * (near**2 * sums.band_noise + (amplitude * far) ** 2 * sums.widefield_noise)
         variance = np.maximum(variance * (expected + sums.widefield_noise * counts), 1e-200)
         weight = np.where(used, far * expected / variance, 0.0)
-        gain = float((weight * widefield).sum())
-        if gain <= 0:
-            return Depth(0.0, math.inf, np.zeros(0))
-        amplitude = float((weight * band).sum()) / gain
+        gain = _summed(weight * widefield)
+        seen = gain > 0
+        amplitude = np.where(seen, _summed(weight * band) / np.where(seen, gain, 1), 0.0)
     residual = (band - amplitude * widefield) ** 2
     # The scatter of the bins themselves, which holds what the noise model does not: bright places are noisier.
-    scatter = SCATTER * math.sqrt(float((weight**2 * residual).sum())) / gain
-    sigma = math.hypot(scatter, amplitude * ((BORDER_PX / sums.edge_px) ** 2 + FLOOR))
-    return Depth(amplitude, sigma, (residual / variance)[used])
+    scatter = SCATTER * np.sqrt(_summed(weight**2 * residual)) / np.where(seen, gain, 1)
+    sigma = np.hypot(scatter, amplitude * ((BORDER_PX / sums.edge_px) ** 2 + FLOOR))
+    return Depths(
+        amplitude.flatten(), np.where(seen, sigma, np.inf).flatten(), (residual / variance)[used & seen]
+    )
 
 
-def haze(
-    overlaps: Sequence[Overlap], amplitudes: Sequence[float], stated: Profile, true: Profile
-) -> tuple[float, ...]:
+def _summed(tables: Table) -> Table:
+    """(B, 1, 1) sums over the bins of each band."""
+    sums: Table = tables.sum(axis=(1, 2), keepdims=True)
+    return sums
+
+
+def haze(sums: Overlap, amplitude: Table, stated: Profile, true: Profile) -> tuple[float, ...]:
     """(HAZE_RINGS,) share of the wide-field's power at low frequencies that has no stripes to match; 0 where not sure.
 
-    Where the light of the stripes explains only the share s of the wide-field, the rest is out of focus.
+    Where the light of the stripes, of amplitudes (B,), explains only the share s of the wide-field, the rest is out of
+    focus.
     """
-    matched, whole, variance = np.zeros(HAZE_RINGS), np.zeros(HAZE_RINGS), np.zeros(HAZE_RINGS)
-    for sums, amplitude in zip(overlaps, amplitudes, strict=True):
-        band, widefield, near, _, used = _corrected(sums, stated, true)
-        weight = np.where(used, amplitude / max(sums.band_noise, 1e-300), 0.0)[:HAZE_RINGS]
-        matched += (weight * band[:HAZE_RINGS]).sum(axis=1)
-        whole += (weight * amplitude * widefield[:HAZE_RINGS]).sum(axis=1)
-        light = sums.power + sums.widefield_noise * sums.counts
-        variance += (weight**2 * (0.5 * near**2 * sums.band_noise * light)[:HAZE_RINGS]).sum(axis=1)
+    band, widefield, near, _, used = _corrected(sums, stated, true)
+    amplitude = amplitude[:, None, None]
+    weight = np.where(used, amplitude / np.maximum(sums.band_noise, 1e-300), 0.0)
+    light = sums.power + sums.widefield_noise * sums.counts
+    matched, whole, variance = (
+        each[:, :HAZE_RINGS].sum(axis=(0, 2))
+        for each in (
+            weight * band,
+            weight * amplitude * widefield,
+            weight**2 * 0.5 * near**2 * sums.band_noise * light,
+        )
+    )
     seen = whole > 0
     whole = np.where(seen, whole, 1.0)
     share, sigma = 1 - matched / whole, np.sqrt(variance) / whole
@@ -205,71 +232,3 @@ def haze(
     return tuple(
         float(value) for value in np.where(np.logical_and.accumulate(sure), np.clip(share, 0, 0.99), 0.0)
     )
-
-
-WIDTHS = np.linspace(0.6, 1.5, 10)
-"""of the true OTF relative to the stated one: what a wrong pixel size, aperture or wavelength looks like"""
-
-DAMPINGS = np.linspace(-0.5, 4.0, 10)
-"""minus the logarithm of an attenuation (see `Otf`): what aberrations look like"""
-
-FEWEST_BINS = 30
-
-BELIEVED = 150.0
-"""gain in chi-squared, scaled by what is left of it, from which another OTF than the stated one is believed"""
-
-
-@dataclass(frozen=True)
-class OtfFit:
-    """How the bands would agree best: by another width of the OTF, or by another attenuation."""
-
-    width: float
-    width_sigma: float | None
-    """None where the overlap does not tell; also below"""
-    attenuation: float
-    attenuation_sigma: float | None
-    believed: Literal["stated", "width", "attenuation"]
-
-
-def fit_otf(scene: Scene, overlaps: Sequence[Overlap]) -> OtfFit:
-    """Bands agree in their overlap only for the true ratio of OTF values, whatever the object."""
-    stated = profile(scene)
-
-    def misfit(true: Profile) -> tuple[float, int]:
-        bins = np.concatenate([depth(each, stated, true).misfit for each in overlaps])
-        return (float(bins.mean()) if len(bins) >= FEWEST_BINS else math.inf), len(bins)
-
-    as_stated, counts = misfit(stated)
-    width = _lowest(lambda width: misfit(profile(scene, width=width))[0], WIDTHS, 1.0, counts)
-    damping = _lowest(lambda damping: misfit(profile(scene, damping=damping))[0], DAMPINGS, 0.0, counts)
-    best = min(width.misfit, damping.misfit)
-    believed: Literal["stated", "width", "attenuation"] = "stated"
-    if math.isfinite(best) and (as_stated / best - 1) * counts > BELIEVED:
-        believed = "width" if width.misfit < damping.misfit else "attenuation"
-    attenuation = math.exp(-damping.place)
-    damping_sigma = None if damping.sigma is None else attenuation * damping.sigma
-    return OtfFit(width.place, width.sigma, attenuation, damping_sigma, believed)
-
-
-@dataclass(frozen=True)
-class _Lowest:
-    place: float
-    sigma: float | None
-    misfit: float
-
-
-def _lowest(misfit: Callable[[float], float], places: Table, stated: float, counts: int) -> _Lowest:
-    """The lowest point of a curve, looked for around the best of some places; the stated one where nothing tells."""
-    values = [misfit(float(place)) for place in places]
-    best = int(np.argmin(values))
-    if math.isinf(values[best]):
-        return _Lowest(stated, None, math.inf)
-    step = float(places[1] - places[0])
-    around = float(places[best]) - step, float(places[best]) + step
-    found = minimize_scalar(misfit, bounds=around, method="bounded", options={"xatol": step / 50})
-    place, height = float(found.x), float(found.fun)
-    near = step / 10
-    bend = (misfit(place - near) - 2 * height + misfit(place + near)) / near**2
-    # At the lowest point the chi-squared over its mean rises by one within one standard deviation.
-    sigma = math.sqrt(2 * height / bend / counts) if math.isfinite(bend) and bend > 0 else None
-    return _Lowest(place, sigma, height)

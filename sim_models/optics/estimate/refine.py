@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from sim_models.optics.estimate.scene import Guess, Scene, centred
-from sim_models.optics.estimate.search import LikelihoodMap
+from sim_models.optics.estimate.search import Likelihood
 from sim_models.optics.fourier import filtered
 from sim_models.optics.noise import power
 
@@ -21,6 +21,9 @@ STEPS = 6
 
 CLOSE = 3e-3
 """cycles per field: a step shorter than this is the last, for the next would be its square"""
+
+NOISE_STEP = 5
+"""pixels from one to the next that the noise of fits is summed over; odd, so that it fits no pattern of two"""
 
 FIRST_LOOK = torch.linspace(-0.5, 0.5, 5, dtype=torch.float64)
 """cycles per field around the start: Newton's method begins at the best of these places along y and x"""
@@ -65,23 +68,23 @@ class Summit:
     """(2, 2) minus the second derivatives of T in the wave vector"""
 
 
-def sharpen(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) -> Summit:
+def sharpen(likelihood: Likelihood, wave: torch.Tensor) -> Summit:
     """The maximum of T near `wave` (2,) of the first harmonic."""
-    size = min(guess.energy.shape)
-    wave = _best_around(likelihood, guess, wave)
+    size = min(likelihood.guess.energy.shape)
+    wave = _best_around(likelihood, wave)
     for _ in range(STEPS):
-        _, gradient, hessian = _slopes(likelihood, guess, wave)
+        _, gradient, hessian = _slopes(likelihood, wave)
         values, axes = torch.linalg.eigh(-hessian)
         # Along an axis where T is not yet concave, go uphill as if it were.
         step = axes @ ((axes.T @ gradient) / values.abs().clamp(min=1e-12))
         wave = wave + step * (0.25 / size / step.norm().clamp(min=1e-30)).clamp(max=1.0)
         if float(step.norm()) * size < CLOSE:
             break
-    score, _, hessian = _slopes(likelihood, guess, wave)
+    score, _, hessian = _slopes(likelihood, wave)
     return Summit(wave, score, -hessian)
 
 
-def _best_around(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) -> torch.Tensor:
+def _best_around(likelihood: Likelihood, wave: torch.Tensor) -> torch.Tensor:
     """The place with the highest T among `FIRST_LOOK` around a wave vector, in steps of its finest harmonic."""
     harmonics, shape = likelihood.harmonics, likelihood.products.shape[1:]
     rows, columns = (part + FIRST_LOOK / size / harmonics for part, size in zip(wave, shape, strict=True))
@@ -94,7 +97,7 @@ def _best_around(likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor) ->
             (order * axis * size).round().long() % size
             for axis, size in zip((rows, columns), shape, strict=True)
         ]
-        energy = guess.energy[places[0][:, None], places[1]]
+        energy = likelihood.guess.energy[places[0][:, None], places[1]]
         down, right = (
             _phasors(order * axis, size).to(product)
             for axis, size in zip((rows, columns), shape, strict=True)
@@ -110,9 +113,7 @@ def _phasors(frequencies: torch.Tensor, size: int) -> torch.Tensor:
     return torch.exp(-2j * math.pi * frequencies[:, None] * axis).to(torch.complex64)
 
 
-def _slopes(
-    likelihood: LikelihoodMap, guess: Guess, wave: torch.Tensor
-) -> tuple[float, torch.Tensor, torch.Tensor]:
+def _slopes(likelihood: Likelihood, wave: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor]:
     """T, its gradient (2,) and Hessian (2, 2) in the wave vector of the first harmonic."""
     score, gradient, hessian = (
         0.0,
@@ -123,7 +124,7 @@ def _slopes(
         zip(likelihood.products, likelihood.noise, strict=True), start=1
     ):
         inner = moments(product, order * wave)
-        total, fall = _energy(guess.energy, order * wave)
+        total, fall = _energy(likelihood.guess.energy, order * wave)
         level = noise.at(float((order * wave).norm()))
         conjugate = inner.value.conj()
         ratio = (conjugate * inner.value).real / total
@@ -197,14 +198,17 @@ def fit_frames(scene: Scene, images: Images, widefield: torch.Tensor) -> list[Fr
     stripes that stand still.
     """
     angles, harmonics = images.striped.shape[:2]
-    parts = torch.stack([images.striped.real, -images.striped.imag], dim=2).flatten(0, 2)
-    regressors = torch.cat([widefield[None], parts]).flatten(1)
+    striped = images.striped.flatten(2).flatten(0, 1)
+    regressors = widefield.new_empty(1 + 2 * len(striped), widefield.numel())
+    regressors[0], regressors[1::2], regressors[2::2] = widefield.flatten(), striped.real, -striped.imag
     weighted = regressors * scene.window.flatten()
-    # Noise of each pixel: shot noise of the light there, and read noise.
-    noise = images.plain.flatten().clamp(min=0) + scene.read_variance
     gram = (weighted @ regressors.T).double().cpu()
-    spread = ((weighted * noise) @ weighted.T).double().cpu()
     seen = (weighted @ scene.frames.flatten(0, 1).flatten(1).T).double().cpu()
+    # Noise of each pixel: shot noise of the light there, and read noise. Every few pixels are enough to sum it up.
+    some = slice(None, None, NOISE_STEP)
+    noise = images.plain.flatten()[some].clamp(min=0) + scene.read_variance
+    few = weighted[:, some]
+    spread = NOISE_STEP * ((few * noise) @ few.T).double().cpu()
     fits = []
     for angle in range(angles):
         first = 1 + 2 * harmonics * angle

@@ -13,7 +13,7 @@ from sim_models.optics.estimate.bands import Steps, even_steps, take_apart
 from sim_models.optics.estimate.refine import FrameFit
 from sim_models.optics.estimate.result import NoPattern
 from sim_models.optics.estimate.scene import Scene
-from sim_models.optics.estimate.search import Peak
+from sim_models.optics.estimate.search import GIVEN, Peak
 
 WAVE_SIGMA_LIMIT = 0.1
 """cycles per field: more, and stripes drift by over a tenth of a period from one border to the other"""
@@ -43,8 +43,8 @@ def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
             search.Atlas(swapped, harmonics),
             take_apart(swapped, even_steps(swapped), harmonics),
         )
-        maps = [search.likelihood_map(atlas, bands.of(angle), bands.guess) for angle in range(angles)]
-        other = [search.strongest(atlas, likelihood) for likelihood in maps]
+        likelihoods = [search.likelihood(atlas, bands.of(angle), bands.guess) for angle in range(angles)]
+        other = [search.strongest(atlas, search.mapped(atlas, each)) for each in likelihoods]
         better = sum(peak.score for peak in other) > sum(peak.score for peak in peaks)
         if better and all(peak.accepted for peak in other):
             scores = _list(f"{peak.score:.0f}" for peak in other)
@@ -52,8 +52,9 @@ def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
             raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
     message += (
         f"; check that the frames are {angles} angles x {phases} phases in angle-major order, and the pixel size, "
-        "numerical aperture and wavelength; in dim light add up several stacks, or give start values"
+        "numerical aperture and wavelength; in dim light add up several stacks"
     )
+    message += "; or give other start values" if peaks[worst].found == GIVEN else ", or give start values"
     raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from sim_models.config import BadInput
 from sim_models.field import Illumination
-from sim_models.optics.estimate.overlap import NEAR, OtfFit
+from sim_models.optics.estimate.otf_fit import OtfFit
+from sim_models.optics.estimate.overlap import NEAR
 from sim_models.optics.otf import Otf
 
 

@@ -4,12 +4,16 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sim_models.field import Microscope
 from sim_models.optics.noise import fading, frame_noise, power
 from sim_models.optics.otf import Otf
 from sim_models.optics.richardson_lucy import richardson_lucy
+
+RADII = 1025
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,12 @@ class Scene:
     def with_objective(self, objective: Otf) -> "Scene":
         """The same frames seen through another objective."""
         return replace(self, objective=objective)
+
+    @cached_property
+    def radial_otf(self) -> NDArray[np.float64]:
+        """(RADII,) values from frequency zero to the cutoff, along the diagonal."""
+        diagonal = torch.linspace(0, 1, RADII, dtype=torch.float64) * self.cutoff / math.sqrt(2)
+        return self.otf_at(diagonal, diagonal).numpy()
 
     def otf_at(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Values of the OTF at frequencies that broadcast against each other."""

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from scipy.optimize import brentq
-from scipy.stats import gamma
+from scipy.special import gammaincc
 
 from sim_models.optics.estimate.scene import Guess, Scene
 from sim_models.optics.noise import MEAN_LOG_OF_EXPONENTIAL, power
@@ -35,6 +35,9 @@ FALSE_ALARMS = 1e-3
 
 RINGS = 24
 
+ENOUGH_SAMPLES = 40_000
+"""of the noise in all rings together"""
+
 GUIDED_TOLERANCE, TOGETHER_TOLERANCE = 0.06, 0.03
 """of the cutoff: how far angles may be from equal spacing and even spread"""
 
@@ -43,6 +46,9 @@ SURE = 0.99
 
 MISMATCH = 0.2
 """share of a rival's score by which a wrong guess of the object may favour one of the two; decides in bright light"""
+
+GIVEN = "given"
+"""how peaks near start values were found"""
 
 BESIDE = 3
 """map points around a peak that are still its own"""
@@ -81,14 +87,19 @@ class RadialNoise:
 
     def at(self, radius: float) -> float:
         """Level at |q| in cycles per pixel, interpolated; constant beyond the outer rings."""
-        return float(self.over(torch.tensor([radius], device=self.levels.device)))
+        return float(self.read(self.place(torch.tensor([radius], device=self.levels.device))))
 
-    def over(self, radius: torch.Tensor) -> torch.Tensor:
-        """Levels at many |q|."""
+    def place(self, radius: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ring below each |q|, and how far it is on the way to the next one."""
         steps = len(self.levels)
         place = ((radius - self.lowest) / (self.highest - self.lowest) * steps - 0.5).clamp(0, steps - 1)
         below = place.long().clamp(max=steps - 2)
-        return torch.lerp(self.levels[below], self.levels[below + 1], (place - below).to(self.levels))
+        return below, place - below
+
+    def read(self, place: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Levels at places."""
+        below, share = place
+        return torch.lerp(self.levels[below], self.levels[below + 1], share.to(self.levels))
 
 
 class Atlas:
@@ -97,14 +108,16 @@ class Atlas:
     def __init__(self, scene: Scene, harmonics: int) -> None:
         self.scene, self.harmonics = scene, harmonics
         self.reach = [scene.cutoff * order / harmonics for order in range(1, harmonics + 1)]
-        flat = scene.radius.flatten()
-        self._members: list[torch.Tensor] = []
-        self._rings: list[torch.Tensor] = []
-        for reach in self.reach:
-            ring = ((flat / reach - LOWEST) / (HIGHEST - LOWEST) * RINGS).floor()
-            members = ((ring >= 0) & (ring < RINGS)).nonzero()[:, 0]
-            self._members.append(members)
-            self._rings.append(ring[members].long())
+        self._samples = [self._ring_samples(reach) for reach in self.reach]
+        self._places: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def _ring_samples(self, reach: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rows and columns of frequencies in the rings of a harmonic, and the ring of each."""
+        ring = ((self.scene.radius / reach - LOWEST) / (HIGHEST - LOWEST) * RINGS).floor()
+        rows, columns = ((ring >= 0) & (ring < RINGS)).nonzero(as_tuple=True)
+        step = max(1, len(rows) // ENOUGH_SAMPLES)
+        rows, columns = rows[::step], columns[::step]
+        return rows, columns, ring[rows, columns].long()
 
     @cached_property
     def searched(self) -> torch.Tensor:
@@ -128,29 +141,33 @@ class Atlas:
         """Of what is looked at, (cycles per pixel)^2."""
         return float(self.searched.sum()) / self.searched.numel()
 
-    def noise(self, values: torch.Tensor, order: int) -> RadialNoise:
-        """Mean of exponentially distributed values (Y, X) in rings, from the mean of their logarithms."""
-        ring = self._rings[order - 1]
-        logs = values.flatten()[self._members[order - 1]].clamp(min=1e-30).log()
+    def noise(self, spectrum: torch.Tensor, energy: torch.Tensor, order: int) -> RadialNoise:
+        """Mean power of a spectrum over energies, both (Y, X), in rings, from the mean of its logarithm."""
+        rows, columns, ring = self._samples[order - 1]
+        share = power(spectrum[rows, columns]) / energy[rows, columns]
         counts = torch.bincount(ring, minlength=RINGS)
-        means = torch.bincount(ring, logs, minlength=RINGS) / counts.clamp(min=1)
+        means = torch.bincount(ring, share.clamp(min=1e-30).log(), minlength=RINGS) / counts.clamp(min=1)
         held = counts.nonzero()[:, 0]  # rings beyond what the grid holds take the nearest one's level
         means = means[held[(torch.arange(RINGS, device=held.device)[:, None] - held).abs().argmin(dim=1)]]
         reach = self.reach[order - 1]
         return RadialNoise(LOWEST * reach, HIGHEST * reach, (means - MEAN_LOG_OF_EXPONENTIAL).exp().float())
 
+    def spread(self, noise: RadialNoise, order: int) -> torch.Tensor:
+        """The noise of a harmonic at every frequency (Y, X)."""
+        if order not in self._places:
+            self._places[order] = noise.place(self.scene.radius)
+        return noise.read(self._places[order])
+
 
 @dataclass(frozen=True)
-class LikelihoodMap:
-    """T of one angle, as a grid over the wave vector of the finest harmonic and as what it is made from."""
+class Likelihood:
+    """What T of one angle is made from."""
 
     products: torch.Tensor
     """(H, Y, X) complex: their transforms are <D_h, s_q>"""
     noise: tuple[RadialNoise, ...]
     """(H,) level of |<D_h, s_q>|^2 / <s_q, s_q> where there are no stripes"""
-    grid: torch.Tensor = field(repr=False)
-    """(FINER Y, FINER X), order of `torch.fft.fft2`"""
-    curvature: float
+    guess: Guess
 
     @property
     def harmonics(self) -> int:
@@ -158,21 +175,43 @@ class LikelihoodMap:
         return len(self.products)
 
 
-def likelihood_map(atlas: Atlas, bands: torch.Tensor, guess: Guess) -> LikelihoodMap:
+def likelihood(atlas: Atlas, bands: torch.Tensor, guess: Guess) -> Likelihood:
     """T for the bands D_1 ... D_H (H, Y, X) of one angle."""
-    scene = atlas.scene
-    products = scene.blurred(bands * scene.window) * guess.object
-    noise, grids = [], []
-    for order, product in enumerate(products, start=1):
-        values = power(torch.fft.fft2(product, s=[FINER * size for size in scene.shape]))
-        level = atlas.noise(values[::FINER, ::FINER] / guess.energy, order)
-        noise.append(level)
-        scale = guess.energy * level.over(scene.radius)
-        grids.append(values.div_(scale.repeat_interleave(FINER, 0).repeat_interleave(FINER, 1)))
+    products = atlas.scene.blurred(bands * atlas.scene.window) * guess.object
+    noise = [
+        atlas.noise(spectrum, guess.energy, order)
+        for order, spectrum in enumerate(torch.fft.fft2(products), start=1)
+    ]
+    return Likelihood(products, tuple(noise), guess)
+
+
+@dataclass(frozen=True)
+class Map:
+    """T of one angle on a grid of wave vectors."""
+
+    likelihood: Likelihood
+    grid: torch.Tensor = field(repr=False)
+    """(FINER Y, FINER X) over the wave vector of the finest harmonic, order of `torch.fft.fft2`"""
+
+    def limit(self, area: float) -> float:
+        """The score that noise alone hardly exceeds in an area, (cycles per pixel)^2."""
+        return score_limit(area, self.likelihood.guess.curvature, self.likelihood.harmonics)
+
+
+def mapped(atlas: Atlas, likelihood: Likelihood) -> Map:
+    """T everywhere."""
+    shape, grids = atlas.scene.shape, []
+    for order, (product, level) in enumerate(
+        zip(likelihood.products, likelihood.noise, strict=True), start=1
+    ):
+        values = power(torch.fft.fft2(product, s=[FINER * size for size in shape]))
+        scale = likelihood.guess.energy * atlas.spread(level, order)
+        blocks = values.view(shape[0], FINER, shape[1], FINER)
+        grids.append(blocks.div_(scale[:, None, :, None]).view_as(values))
     grid = grids[-1]
     for order, coarser in enumerate(grids[:-1], start=1):
         grid = grid + _stretched(coarser, order, atlas.harmonics)
-    return LikelihoodMap(products, tuple(noise), grid, guess.curvature)
+    return Map(likelihood, grid)
 
 
 def noise_left(
@@ -183,10 +222,10 @@ def noise_left(
     In bright frames most of what surrounds a peak is not noise but the peak's own wings.
     """
     scene, order = atlas.scene, atlas.harmonics
-    weighted = striped.conj() * scene.window
-    rest = band - striped * ((weighted * band).sum() / (weighted * striped).sum())
-    product = scene.blurred(rest * scene.window) * guess.object
-    level = atlas.noise(power(torch.fft.fft2(product)) / guess.energy, order)
+    seen, expected = band * scene.window, striped * scene.window
+    share = torch.vdot(striped.flatten(), seen.flatten()) / torch.vdot(striped.flatten(), expected.flatten())
+    product = scene.blurred(seen - share * expected) * guess.object
+    level = atlas.noise(torch.fft.fft2(product), guess.energy, order)
     return level.at(float((order * wave).norm()))
 
 
@@ -215,7 +254,7 @@ def expected_peaks(threshold: float, area: float, curvature: float, harmonics: i
     cells = area * curvature / (2 * math.pi)
     surface = cells * shape * max(2 * threshold - (2 * harmonics - 1), 0.0)
     border = 2 * math.sqrt(cells) * shape * math.sqrt(2 * threshold)
-    return surface + border + float(gamma.sf(threshold, harmonics))
+    return surface + border + float(gammaincc(harmonics, threshold))
 
 
 def score_limit(area: float, curvature: float, harmonics: int, false_alarms: float = FALSE_ALARMS) -> float:
@@ -227,36 +266,34 @@ def score_limit(area: float, curvature: float, harmonics: int, false_alarms: flo
     return float(brentq(excess, 2.0 * harmonics, 500.0, xtol=1e-3))
 
 
-def strongest(atlas: Atlas, likelihood: LikelihoodMap) -> Peak:
+def strongest(atlas: Atlas, seen: Map) -> Peak:
     """The highest peak anywhere between the lowest and the highest wave vector.
 
     Where little is seen, and that in a few bright spots, another place may be about as likely.
     """
-    grid = likelihood.grid * atlas.searched
+    grid = seen.grid * atlas.searched
     wave, score, place = _highest(atlas, grid)
     height, width = grid.shape
     beside = torch.arange(-BESIDE, BESIDE + 1, device=grid.device)
     grid[((place[0] + beside) % height)[:, None], (place[1] + beside) % width] = 0
-    needed = score_limit(atlas.area, likelihood.curvature, likelihood.harmonics)
-    return Peak(wave, score, needed, float(grid.max()), "alone")
+    return Peak(wave, score, seen.limit(atlas.area), float(grid.max()), "alone")
 
 
-def near(
-    atlas: Atlas, likelihood: LikelihoodMap, expected: Sequence[torch.Tensor], tolerance: float, found: str
-) -> Peak:
+def near(atlas: Atlas, seen: Map, expected: Sequence[torch.Tensor], tolerance: float, found: str) -> Peak:
     """The highest peak within `tolerance` (cycles per pixel) of expected waves (2,), either way round."""
     mask = _around(atlas, expected, tolerance)
-    wave, score, _ = _highest(atlas, likelihood.grid * mask)
+    wave, score, _ = _highest(atlas, seen.grid * mask)
     others = mask & ~_around(atlas, [wave], BESIDE / FINER / min(atlas.scene.shape))
-    rivals = likelihood.grid[others]
+    rivals = seen.grid[others]
     rival = float(torch.logsumexp(rivals, 0)) - math.log(FINER**2) if len(rivals) else -math.inf
     area = float(mask.sum()) / mask.numel()
-    return Peak(wave, score, score_limit(area, likelihood.curvature, likelihood.harmonics), rival, found)
+    return Peak(wave, score, seen.limit(area), rival, found)
 
 
 def _highest(atlas: Atlas, grid: torch.Tensor) -> tuple[torch.Tensor, float, tuple[int, int]]:
     """Wave vector of the first harmonic, height and place of the highest point of a grid."""
-    row, column = divmod(int(grid.argmax()), grid.shape[1])
+    row = int(grid.amax(dim=1).argmax())
+    column = int(grid[row].argmax())
     wave = torch.stack([atlas.axes[0][row], atlas.axes[1][column]]).cpu() / atlas.harmonics
     return wave, float(grid[row, column]), (row, column)
 
@@ -278,17 +315,17 @@ def rotated(wave: torch.Tensor, turn_rad: float) -> torch.Tensor:
     return torch.stack([cosine * wave[0] + sine * wave[1], cosine * wave[1] - sine * wave[0]])
 
 
-def together(atlas: Atlas, likelihoods: Sequence[LikelihoodMap]) -> list[Peak]:
+def together(atlas: Atlas, maps: Sequence[Map]) -> list[Peak]:
     """Peaks of all angles at once, of about the same length and evenly spread over half a turn.
 
     Each map is replaced by the highest value within the tolerance of every point, so the scores of angles can be
     added up at exactly even positions. Each angle's own peak is taken nearby; where the sum is within chance, the
     limits are raised so that none of them passes.
     """
-    angles, scene = len(likelihoods), atlas.scene
+    angles, scene = len(maps), atlas.scene
     tolerance = TOGETHER_TOLERANCE * scene.cutoff
     reach = [max(1, round(tolerance * len(axis))) for axis in atlas.axes]
-    pooled = [_pooled(each.grid, reach) for each in likelihoods]
+    pooled = [_pooled(each.grid, reach) for each in maps]
     rows, columns = (axis[:: max(1, step // 2)] for axis, step in zip(atlas.axes, reach, strict=True))
     waves = torch.stack(torch.meshgrid(rows, columns, indexing="ij")).flatten(1)
     length = waves.norm(dim=0)
@@ -306,12 +343,12 @@ def together(atlas: Atlas, likelihoods: Sequence[LikelihoodMap]) -> list[Peak]:
     sense, place = divmod(int(sums.argmax()), sums.shape[1])
     window = math.prod(2 * step + 1 for step in reach) / atlas.searched.numel()
     places = atlas.area / 2 / window * (len(turns) if angles > 2 else 1)
-    needed = _limit_of_sum(angles, 2 * window, likelihoods[0].curvature, atlas.harmonics, places)
+    needed = _limit_of_sum(angles, 2 * window, maps[0].likelihood.guess.curvature, atlas.harmonics, places)
     peaks = [
         near(
             atlas, each, [rotated(waves[:, place].cpu(), turn) / atlas.harmonics], 1.5 * tolerance, "together"
         )
-        for each, turn in zip(likelihoods, turns[sense], strict=True)
+        for each, turn in zip(maps, turns[sense], strict=True)
     ]
     share = float(sums.max()) / needed
     return [replace(peak, limit=max(peak.limit, peak.score / share)) for peak in peaks]

@@ -3,10 +3,13 @@
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from sim_models.optics.estimate import overlap
+from sim_models.optics.estimate.otf_fit import OtfFit, fit_otf
+from sim_models.optics.estimate.overlap import Overlap, depths, haze, overlap, profile, together
 from sim_models.optics.estimate.refine import phase_deviation
 from sim_models.optics.estimate.refuse import refuse_unmeasured
 from sim_models.optics.estimate.result import AngleEstimate, Estimate
@@ -27,30 +30,37 @@ DARKEST_ATTENUATION = 0.05
 """of the OTF at the cutoff, below which it is no good objective any more"""
 
 
-def all_overlaps(view: View) -> list[list[overlap.Overlap]]:
-    """How each band overlaps with the wide-field: (A,) lists of (H,)."""
+@dataclass(frozen=True)
+class Agreement:
+    """How the bands of a view agree with its wide-field."""
+
+    overlap: Overlap
+    fit: OtfFit
+
+
+def agreement(view: View) -> Agreement:
+    """Compare all bands of all angles with the wide-field."""
     bands = view.bands
     widefield_variance = float(bands.variance[:, 0].mean()) / len(bands.variance)
-    return [
-        [
-            overlap.overlap(
-                view.scene,
-                bands.widefield,
-                band,
-                order * peak.wave,
-                float(_start_phase(view, angle, order)),
-                widefield_variance,
-                float(bands.variance[angle, order]),
-            )
-            for order, band in enumerate(bands.of(angle), start=1)
-        ]
+    overlaps = [
+        overlap(
+            view.scene,
+            bands.widefield,
+            band,
+            order * peak.wave,
+            float(_start_phase(view, angle, order)),
+            widefield_variance,
+            float(bands.variance[angle, order]),
+        )
         for angle, peak in enumerate(view.peaks)
+        for order, band in enumerate(bands.of(angle), start=1)
     ]
+    sums = together(overlaps)
+    return Agreement(sums, fit_otf(view.scene, sums))
 
 
-def true_otf(scene: Scene, overlaps: Sequence[Sequence[overlap.Overlap]]) -> Scene:
+def true_otf(scene: Scene, fit: OtfFit) -> Scene:
     """The scene with the OTF that the overlap of its bands insists on; the same scene where it does not."""
-    fit = overlap.fit_otf(scene, [each for angle in overlaps for each in angle])
     if fit.believed != "attenuation":
         return scene
     return scene.with_objective(scene.objective.attenuated(scene.objective.attenuation * fit.attenuation))
@@ -58,18 +68,20 @@ def true_otf(scene: Scene, overlaps: Sequence[Sequence[overlap.Overlap]]) -> Sce
 
 def summarise(
     view: View,
-    overlaps: Sequence[Sequence[overlap.Overlap]],
+    agreed: Agreement,
     covariances: Sequence[torch.Tensor],
     unit: float,
 ) -> Estimate:
     """The result of an estimation; `unit` is photo-electrons per unit of the frames that were given."""
-    scene, flat = view.scene, [each for angle in overlaps for each in angle]
-    fit, otf = overlap.fit_otf(scene, flat), overlap.profile(scene)
-    depths = [[overlap.depth(each, otf, otf) for each in angle] for angle in overlaps]
-    refuse_unmeasured([each.sigma for angle in depths for each in angle])
-    amplitudes = [each.amplitude for angle in depths for each in angle]
+    scene, fit, otf = view.scene, agreed.fit, profile(view.scene)
+    found = depths(agreed.overlap, otf, otf)
+    refuse_unmeasured(found.sigma.tolist())
+    modulation, sigma = (
+        2 * values.reshape(len(covariances), -1) for values in (np.maximum(found.amplitude, 0), found.sigma)
+    )
     angles = tuple(
-        _angle(view, depths[angle], angle, covariance) for angle, covariance in enumerate(covariances)
+        _angle(view, angle, modulation[angle].tolist(), sigma[angle].tolist(), covariance)
+        for angle, covariance in enumerate(covariances)
     )
     return Estimate(
         angles=angles,
@@ -78,7 +90,7 @@ def summarise(
         noise_variance=tuple(scene.variance.tolist()),
         otf=scene.objective,
         otf_fit=fit,
-        haze=overlap.haze(flat, amplitudes, otf, otf),
+        haze=haze(agreed.overlap, found.amplitude, otf, otf),
         warnings=tuple(_doubts(scene, angles, fit)),
     )
 
@@ -91,7 +103,11 @@ def _start_phase(view: View, angle: int, order: int) -> torch.Tensor:
 
 
 def _angle(
-    view: View, depths: Sequence[overlap.Depth], angle: int, covariance: torch.Tensor
+    view: View,
+    angle: int,
+    modulation: Sequence[float],
+    modulation_sigma: Sequence[float],
+    covariance: torch.Tensor,
 ) -> AngleEstimate:
     peak, steps, scene = view.peaks[angle], view.steps, view.scene
     wave, length = peak.wave, float(peak.wave.norm())
@@ -117,9 +133,9 @@ def _angle(
         phase_sigma_rad=tuple(
             math.hypot(float(each), PHASE_FLOOR_RAD_PX / min(scene.shape)) for each in sigma
         ),
-        modulation=tuple(max(2 * each.amplitude, 0.0) for each in depths),
-        modulation_sigma=tuple(2 * each.sigma for each in depths),
-        lead_rad=tuple(_lead(view, angle, order) for order in range(1, len(depths) + 1)),
+        modulation=tuple(modulation),
+        modulation_sigma=tuple(modulation_sigma),
+        lead_rad=tuple(_lead(view, angle, order) for order in range(1, len(modulation) + 1)),
         gain=tuple(steps.gain[angle].tolist()),
         score=peak.score,
         limit=peak.limit,
@@ -132,7 +148,7 @@ def _lead(view: View, angle: int, order: int) -> float:
     return math.remainder(float(lead), 2 * math.pi)
 
 
-def _doubts(scene: Scene, angles: Sequence[AngleEstimate], fit: overlap.OtfFit) -> list[str]:
+def _doubts(scene: Scene, angles: Sequence[AngleEstimate], fit: OtfFit) -> list[str]:
     doubts = []
     if scene.coloured:
         doubts.append(

@@ -70,23 +70,18 @@ def finished(
     return Filters(weights, transfer)
 
 
-def radius(geometry: Geometry) -> torch.Tensor:
-    """(R, C) |frequency| in cycles per raw pixel."""
-    return torch.hypot(geometry.rows.float()[:, None], geometry.columns.float())
-
-
 def ideal_apodisation(optics: Optics) -> torch.Tensor:
     """(R, C) the ideal OTF of the extended cutoff, alike in all directions (see `otf.extended_cutoff_per_um`)."""
     lengths = optics.bands.waves[1:].norm(dim=1)
     finest = lengths[lengths > 0.75 * lengths.max()].mean()
-    rows, columns = optics.geometry.rows.float()[:, None], optics.geometry.columns.float()
-    return circular_pupil_otf(rows, columns, optics.cutoff + float(finest))
+    away = optics.geometry.radius
+    return circular_pupil_otf(torch.zeros_like(away[:1, :1]), away, optics.cutoff + float(finest))
 
 
 def support_apodisation(optics: Optics) -> torch.Tensor:
     """(R, C) the ideal OTF of the cutoff that the bands really reach in each direction."""
     rows, columns = optics.geometry.rows.float()[:, None], optics.geometry.columns.float()
-    away = radius(optics.geometry)
+    away = optics.geometry.radius
     reach = torch.full_like(away, optics.cutoff)
     side_waves = optics.bands.waves[1:]
     for wave in torch.cat([side_waves, -side_waves]).tolist():

@@ -14,6 +14,7 @@ Frequencies here are cycles per raw pixel.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from scipy.fft import next_fast_len
@@ -65,6 +66,11 @@ class Geometry:
         self._carriers = torch.stack(
             [self._carrier(wave, place) for wave, place in zip(waves, places, strict=True)]
         )
+
+    @cached_property
+    def radius(self) -> torch.Tensor:
+        """(R, C) |frequency|, cycles per raw pixel."""
+        return torch.hypot(self.rows.float()[:, None], self.columns.float())
 
     def _box(self, place: Sequence[int], reach: Sequence[int], device: torch.device) -> Box:
         source, target, axes = [], [], []

@@ -13,7 +13,7 @@ ROUNDS = 10
 """later ones change the image by less than a hundredth of a decibel"""
 
 PENALTY = 5.0
-"""of the difference between the two, in units of the median denominator; from a third to six times of it, ten rounds end
+"""of the difference between the two, in units of the median denominator; from a third to six times of it ten rounds end
 at much the same image"""
 
 

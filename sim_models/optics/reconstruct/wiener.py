@@ -14,7 +14,7 @@ import torch
 
 from sim_models.optics.estimate.overlap import NEAR
 from sim_models.optics.noise import power
-from sim_models.optics.reconstruct.filters import Filters, Optics, band_otfs, finished, radius, summed
+from sim_models.optics.reconstruct.filters import Filters, Optics, band_otfs, finished, summed
 from sim_models.optics.reconstruct.geometry import Geometry
 
 HAZE_RINGS_TO_CUTOFF = NEAR
@@ -89,8 +89,8 @@ def object_power(geometry: Geometry, gathered: torch.Tensor, information: torch.
     With the information I = sum_b(t_b^2 / v_b), the sum `gathered` = sum_b(t_b B_b / v_b), half a spectrum (R, C/2),
     has the mean power I^2 S + I. Where noise drowns the object, a power law goes on from where it does not.
     """
-    known, away = information[:, geometry.half[1] :].double(), radius(geometry)
-    index = (away * max(geometry.padded)).round().long()
+    known = information[:, geometry.half[1] :].double()
+    index = (geometry.radius * max(geometry.padded)).round().long()
     ring = index[:, geometry.half[1] :].flatten()
     noise = known * geometry.energy
     excess = power(gathered).double() - noise
