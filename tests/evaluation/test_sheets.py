@@ -15,7 +15,7 @@ from sim_models.evaluation.sheets import Sheet, save_sheet
 from sim_models.field import Field
 from sim_models.optics.consistency import check_consistency
 from sim_models.optics.estimate import AngleEstimate, Estimate
-from sim_models.optics.estimate.overlap import OtfFit
+from sim_models.optics.estimate.otf_fit import OtfFit
 from sim_models.optics.otf import Otf
 from sim_models.optics.reconstruct import Reconstructor
 
