@@ -153,7 +153,8 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
     layout = layout_of(file, options.angles, options.phases, path)
     counts = stacks_of(file, layout, options.order, path, "these options ask for stacks of")
     refuse_unusable(counts, path)
-    microscope = microscope_of(file, options.stated, path)
+    like = read_record(options.records[0]).microscope if options.records else None
+    microscope = microscope_of(file, options.stated, path, like)
     refuse_scale(microscope, (counts.shape[-2], counts.shape[-1]), path)
     stacks, offsets = above_offset(counts, microscope.camera, options.stated.offset, path)
     frames = torch.as_tensor(stacks)
@@ -361,7 +362,7 @@ def _write(out: Path, images: torch.Tensor, record: Record, about: Sheet | None)
 
 def _sentence(record: Record, image: str) -> str:
     stripes = ", ".join(
-        f"{1000 * angle.spacing_um:.0f} nm at {np.degrees(angle.angle_rad):.1f} degrees "
+        f"{1000 * angle.spacing_um:.0f} nm at {np.degrees(angle.angle_rad) % 180:.1f} degrees "
         f"(modulation {' and '.join(f'{depth:.2f}' for depth in angle.modulation)}, score {angle.score:.0f})"
         for angle in record.estimate.angles
     )
@@ -375,6 +376,8 @@ def read_record(path: Path) -> Record:
     Raises:
         BadInput: if there is none.
     """
+    if not path.exists():
+        raise BadInput(f"{path}: does not exist; give the JSON that stands beside a reconstructed image")
     if not is_record(path):
         raise BadInput(
             f"{path}: is no record of a reconstruction; give the JSON that stands beside a reconstructed image"

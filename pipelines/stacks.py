@@ -138,16 +138,19 @@ class Stated:
     read_noise: float | None
 
 
-def microscope_of(file: ImageFile, stated: Stated, path: Path) -> Microscope:
-    """The microscope as stated, and where nothing is stated as the file says.
+def microscope_of(file: ImageFile, stated: Stated, path: Path, like: Microscope | None = None) -> Microscope:
+    """The microscope as stated, and where nothing is stated as the file says, or else as that of `like`.
 
     Raises:
         BadInput: if pixel size, numerical aperture or wavelength remain unknown, or make no sense.
     """
     told = file.metadata.get("microscope") or {}
-    pixel_um = stated.pixel_um or told.get("pixel_um") or file.pixel_um
-    aperture = stated.numerical_aperture or told.get("numerical_aperture")
-    emission_um = stated.emission_um or told.get("emission_um")
+    known = like.model_dump() if like else {}
+    pixel_um = stated.pixel_um or told.get("pixel_um") or file.pixel_um or known.get("pixel_um")
+    aperture, emission_um = (
+        getattr(stated, name) or told.get(name) or known.get(name)
+        for name in ("numerical_aperture", "emission_um")
+    )
     options = {
         "--pixel-um, as in --pixel-um 0.065": pixel_um,
         "--na, as in --na 1.4": aperture,

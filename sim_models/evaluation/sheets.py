@@ -119,7 +119,7 @@ def _show_stripes(axes: Any, sheet: Sheet) -> None:
         )
         lines.append(
             f"angle {number}: {1000 * angle.spacing_um:.2f} ± {1000 * angle.spacing_sigma_um:.2f} nm, "
-            f"{math.degrees(angle.angle_rad):.2f} ± {math.degrees(angle.angle_sigma_rad):.2f} degrees\n"
+            f"{math.degrees(angle.angle_rad) % 180:.2f} ± {math.degrees(angle.angle_sigma_rad):.2f} degrees\n"
             f"    modulation {depths}\n"
             f"    score {angle.score:.0f}, {angle.limit:.0f} needed; found {angle.found}"
         )

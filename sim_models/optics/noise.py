@@ -22,7 +22,7 @@ falls is the specimen; where they go on falling, frames were interpolated or smo
 NEARBY, FURTHER = 1.3, 1.6
 """of the cutoff: up to the first is just beyond, from the first to the second further, and then far beyond"""
 
-IN_BAND = (0.5, 1.0)
+IN_BAND = (0.5, 0.7)
 """of the cutoff, between which the noise of smoothed frames is looked for"""
 
 ENOUGH_FREQUENCIES = 300

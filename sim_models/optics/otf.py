@@ -37,6 +37,10 @@ class Otf:
             passed = passed * pixel_transfer(rows_per_um, columns_per_um, self.pixel_um)
         return passed
 
+    def widened(self, width: float) -> "Otf":
+        """The same stretched to this many times the cutoff."""
+        return replace(self, cutoff_per_um=width * self.cutoff_per_um)
+
     def attenuated(self, attenuation: float) -> "Otf":
         """The same with this much left at the cutoff."""
         return replace(self, attenuation=attenuation)

@@ -29,6 +29,9 @@ COARSEST, FEWEST_CYCLES = 1.0, 8.0
 ROUNDS = 3
 """of separating the bands with what was found before, where phases or brightness turn out uneven"""
 
+OTFS = 2
+"""others than the stated one to try, each as the bands liked best with the one before"""
+
 PHASE_FLOOR_RAD_PX, GAIN_FLOOR_PX = 5.0, 1.5
 """deviations that an imperfect guess of the object may feign, times the shorter edge: more places, less deviation"""
 
@@ -70,14 +73,18 @@ def estimate(
         atlas = Atlas(scene, harmonics)
         first = view = look(atlas, even_steps(scene), lambda seen: _find(atlas, seen, hints))
         agreed = agreement(first)
-        truer = true_otf(scene, agreed.fit)
-        if truer is not scene:
-            view = _again(view, Atlas(truer, harmonics), view.steps)
+        for _ in range(OTFS):
+            truer = true_otf(view.scene.objective, agreed.fit)
+            if truer is view.scene.objective:
+                break
+            scene, unit = set_scene(frames.float(), microscope, truer)
+            first = view = _again(view, Atlas(scene, harmonics), view.steps)
+            agreed = agreement(view)
         if _better_steps(view) is not view.steps:
             view = _settled(view)
         covariances = _covariances(view)
         refuse_uncertain(view.scene, covariances, view.peaks)
-        return summarise(view, agreed if view is first else agreement(view), covariances, unit)
+        return summarise(view, agreed if view is first else agreement(view), covariances, unit, otf)
 
 
 def _again(view: View, atlas: Atlas, steps: Steps) -> View:

@@ -65,7 +65,7 @@ class Estimate:
     noise_variance: tuple[float, ...]
     """(A,) of one pixel of one frame, photo-electrons squared"""
     otf: Otf
-    """the stated one, attenuated where the overlap of the bands insists"""
+    """the stated one, of another width or attenuated where the overlap of the bands insists"""
     otf_fit: OtfFit
     """how the overlap would like it best, relative to `otf`"""
     haze: tuple[float, ...]

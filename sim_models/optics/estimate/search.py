@@ -350,7 +350,7 @@ def together(atlas: Atlas, maps: Sequence[Map]) -> list[Peak]:
         )
         for each, turn in zip(maps, turns[sense], strict=True)
     ]
-    share = float(sums.max()) / needed
+    share = max(float(sums.max()), 1e-9) / needed  # copies of one frame hold nothing at all
     return [replace(peak, limit=max(peak.limit, peak.score / share)) for peak in peaks]
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from sim_models.optics.estimate.otf_fit import OtfFit, fit_otf
-from sim_models.optics.estimate.overlap import Overlap, depths, haze, overlap, profile, together
+from sim_models.optics.estimate.overlap import HAZE_RINGS, Overlap, depths, haze, overlap, profile, together
 from sim_models.optics.estimate.refine import phase_deviation
 from sim_models.optics.estimate.refuse import refuse_unmeasured
 from sim_models.optics.estimate.result import AngleEstimate, Estimate
 from sim_models.optics.estimate.scene import Scene
 from sim_models.optics.estimate.view import View
 from sim_models.optics.illumination import deepest_shadow
+from sim_models.optics.otf import Otf
 
 WIDTH_TOLERANCE = 0.1
 """of the OTF, beyond which a wrong pixel size, aperture or wavelength is suspected"""
@@ -59,11 +60,14 @@ def agreement(view: View) -> Agreement:
     return Agreement(sums, fit_otf(view.scene, sums))
 
 
-def true_otf(scene: Scene, fit: OtfFit) -> Scene:
-    """The scene with the OTF that the overlap of its bands insists on; the same scene where it does not."""
-    if fit.believed != "attenuation":
-        return scene
-    return scene.with_objective(scene.objective.attenuated(scene.objective.attenuation * fit.attenuation))
+def true_otf(otf: Otf, fit: OtfFit) -> Otf:
+    """The OTF that the overlap of the bands insists on; the same one where it does not."""
+    if fit.believed == "attenuation":
+        return otf.attenuated(otf.attenuation * fit.attenuation)
+    off = abs(fit.width - 1)
+    if fit.believed == "width" and off > WIDTH_TOLERANCE and off > 3 * (fit.width_sigma or 0):
+        return otf.widened(fit.width)
+    return otf
 
 
 def summarise(
@@ -71,6 +75,7 @@ def summarise(
     agreed: Agreement,
     covariances: Sequence[torch.Tensor],
     unit: float,
+    stated: Otf,
 ) -> Estimate:
     """The result of an estimation; `unit` is photo-electrons per unit of the frames that were given."""
     scene, fit, otf = view.scene, agreed.fit, profile(view.scene)
@@ -90,8 +95,10 @@ def summarise(
         noise_variance=tuple(scene.variance.tolist()),
         otf=scene.objective,
         otf_fit=fit,
-        haze=haze(agreed.overlap, found.amplitude, otf, otf),
-        warnings=tuple(_doubts(scene, angles, fit)),
+        haze=haze(agreed.overlap, found.amplitude, otf, otf)
+        if fit.believed == "stated"
+        else (0.0,) * HAZE_RINGS,
+        warnings=tuple(_doubts(scene, angles, stated)),
     )
 
 
@@ -148,18 +155,18 @@ def _lead(view: View, angle: int, order: int) -> float:
     return math.remainder(float(lead), 2 * math.pi)
 
 
-def _doubts(scene: Scene, angles: Sequence[AngleEstimate], fit: OtfFit) -> list[str]:
+def _doubts(scene: Scene, angles: Sequence[AngleEstimate], stated: Otf) -> list[str]:
     doubts = []
     if scene.coloured:
         doubts.append(
             "the frames were interpolated or smoothed before: their noise can only be guessed, and with it the "
             "uncertainties and what the frames contradict; take them as the camera gave them"
         )
-    off = abs(fit.width - 1)
-    if fit.believed == "width" and off > WIDTH_TOLERANCE and off > 3 * (fit.width_sigma or 0):
+    if scene.objective.cutoff_per_um != stated.cutoff_per_um:
         doubts.append(
-            f"the bands agree for an OTF {fit.width:.2f} times as wide as stated: check pixel size, numerical aperture "
-            "and wavelength (one of them may be wrong by that factor)"
+            f"the bands agree for an OTF {scene.objective.cutoff_per_um / stated.cutoff_per_um:.2f} times as wide as "
+            "stated, which is used from here on: check pixel size, numerical aperture and wavelength (one of them may "
+            "be wrong by that factor)"
         )
     if scene.objective.attenuation < DARKEST_ATTENUATION:
         doubts.append(
