@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -312,6 +313,18 @@ def test_an_angle_with_another_spacing_is_doubted(take: Take) -> None:
 def test_the_same_frames_give_the_same_numbers(take: Take) -> None:
     taken = take(photons=50.0)
     assert found_in(taken) == found_in(taken)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_and_cpu_find_the_same(take: Take) -> None:
+    taken = take(photons=500.0)
+    here, there = found_in(taken), found_in(replace(taken, frames=taken.frames.cuda()))
+    for one, other in zip(here.angles, there.angles, strict=True):
+        assert other.angle_rad == pytest.approx(one.angle_rad, abs=1e-4)
+        assert other.spacing_um == pytest.approx(one.spacing_um, rel=1e-4)
+        assert other.phase_rad == pytest.approx(one.phase_rad, abs=1e-3)
+        assert other.modulation == pytest.approx(one.modulation, abs=1e-3)
+    assert there.noise_variance == pytest.approx(here.noise_variance, rel=1e-4)
 
 
 def test_frames_are_not_changed(take: Take) -> None:
