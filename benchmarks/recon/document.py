@@ -22,6 +22,8 @@ FOOT = """## What this does not say
   drift and the pixel noise of sCMOS cameras are not here.
 * One peer, the fastest of four open programs measured before on such cases. Its regularisation constant (0.1) suits
   them better than its default of 0.3; the rest is as it comes.
+* Every program ran with a C library that keeps freed memory, as commands of sim_models ask it to. Where it gives memory
+  back at once, as it does by itself, all are slower: on virtual machines fetching it again can double these times.
 * The delivered PSNR compares with the apodisation that sim_models and the peer happen to share; read the ring-matched
   one between programs.
 * The main cases are one stack each: a tenth of a decibel, or a factor below two in an error, may be luck.

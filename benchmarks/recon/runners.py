@@ -20,6 +20,9 @@ HERE = Path(__file__).resolve().parent
 TIMED, UNTIMED = ("main", "extra"), ("lowlight", "bad", "real")
 """sets of cases; of the second only the stripes are asked for"""
 
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+"""for all programs alike: glibc keeps freed memory, as commands of sim_models ask it to (see `sim_models.process`)"""
+
 QUIET = 0.08
 """share of the machine that others may use when a timed run starts"""
 
@@ -100,6 +103,7 @@ def run(runner: Runner, cases: Sequence[Path], out: Path, *flags: str, cores: se
     ended = subprocess.run(
         [*runner.command, "--cases", *map(str, cases), "--out", str(out), *flags],
         capture_output=True, text=True, cwd=out, preexec_fn=keep_to_cores if cores else None,
+        env={**os.environ, **KEEP_MEMORY},
     )  # fmt: skip
     name = cases[0].name if len(cases) == 1 else f"{len(cases)} cases"
     failed = "" if ended.returncode == 0 else f" failed: {ended.stderr.strip()[-300:]}"
