@@ -21,6 +21,7 @@ from sim_models.field import Illumination, Microscope
 from sim_models.optics.fourier import filtered, frequencies_per_um
 from sim_models.optics.illumination import patterns, pixel_centres_um
 from sim_models.optics.otf import Otf, circular_pupil_otf, extended_cutoff_per_um, pixel_transfer
+from sim_models.optics.threads import threads_for
 
 SCALE = 2
 """pixels of the image per raw pixel along an axis"""
@@ -92,6 +93,19 @@ def check_consistency(
         BadInput: if image and frames do not fit.
     """
     _check(image, frames, illumination, microscope)
+    with threads_for(frames):
+        return _compared(image, frames, microscope, illumination, otf, fit_scale, hazy_per_um)
+
+
+def _compared(
+    image: torch.Tensor,
+    frames: torch.Tensor,
+    microscope: Microscope,
+    illumination: Illumination,
+    otf: Otf | None,
+    fit_scale: bool,
+    hazy_per_um: float,
+) -> Consistency:
     assert microscope.camera is not None
     shape = frames.shape[-2], frames.shape[-1]
     degrade = Degradation(microscope, illumination, otf or Otf.ideal(microscope), shape, frames.device)

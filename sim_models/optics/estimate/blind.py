@@ -19,6 +19,7 @@ from sim_models.optics.estimate.summary import agreement, summarise, true_otf
 from sim_models.optics.estimate.view import View, fitted_again, look, sharper_guess
 from sim_models.optics.otf import Otf
 from sim_models.optics.separation import num_bands
+from sim_models.optics.threads import threads_for
 
 SMALLEST_PX = 32
 """shorter edges hold too few cycles of stripes to tell them from structure"""
@@ -67,7 +68,7 @@ def estimate(
     otf = otf or Otf.ideal(microscope)
     _check(frames, harmonics, start)
     _check_sampling(frames, otf, microscope.pixel_um)
-    with torch.no_grad():
+    with torch.no_grad(), threads_for(frames):
         scene, unit = set_scene(frames.float(), microscope, otf)
         hints = None if start is None else [_wave(*each, scene.pixel_um) for each in start]
         atlas = Atlas(scene, harmonics)

@@ -25,6 +25,7 @@ from sim_models.optics.reconstruct.geometry import SCALE, Geometry
 from sim_models.optics.reconstruct.positive import nonnegative
 from sim_models.optics.reconstruct.wiener import Wiener
 from sim_models.optics.separation import num_bands
+from sim_models.optics.threads import threads_for
 
 AREAS, POINTS = -0.25, 0.0
 """raw pixels from the middle of raw pixel (0, 0) to that of pixel (0, 0) of the reconstruction: where a raw pixel is an
@@ -112,7 +113,7 @@ class Reconstructor:
         _check(frames, illumination)
         self.settings, self.illumination, self._haze = settings, illumination, haze
         otf, pixel_um = otf or Otf.ideal(microscope), microscope.pixel_um
-        with torch.no_grad():
+        with torch.no_grad(), threads_for(frames):
             shape = frames.shape[-2], frames.shape[-1]
             cutoff = otf.cutoff_per_um * pixel_um
             noise = frame_noise(frames, fading(shape).to(frames.device), cutoff, microscope.camera)
@@ -158,7 +159,11 @@ class Reconstructor:
             raise BadInput(
                 f"frames of shape {tuple(frames.shape[-4:])} do not fit a reconstruction made for {expected}"
             )
-        spectra = self._band_spectra(frames)
+        with threads_for(frames):
+            return self._image(self._band_spectra(frames))
+
+    def _image(self, spectra: torch.Tensor) -> torch.Tensor:
+        """The image (..., 2 Y, 2 X) of the bands' spectra (..., B, Y', X')."""
         if self.settings.positive and self.settings.look == "wiener":
             gather, information, doubt = self._quadratic
             gathered = self._geometry.recombined(spectra, gather)
