@@ -30,10 +30,19 @@ from sim_models.field import Camera, FrameOrder, Image, Microscope
 from sim_models.images import ImageFile, read, write_ome
 from sim_models.inspection.light import measure_noise
 from sim_models.optics.consistency import Consistency, check_consistency
-from sim_models.optics.estimate import Estimate, NoPattern, estimate, usual_harmonics
+from sim_models.optics.estimate import (
+    Estimate,
+    NoPattern,
+    estimate,
+    refuse_other_stripes,
+    usual_harmonics,
+)
 from sim_models.optics.noise import fading, frame_noise
 from sim_models.optics.reconstruct import SCALE, ReconstructionSettings, Reconstructor, Transfer
 from sim_models.sources.checks import repeated_frames
+
+MOST_FLAGGED_PERCENT, HIGHEST_CHI2 = 1.0, 1.5
+"""of an image against its frames, beyond which a warning is due"""
 
 SAME = 1e-3
 """share by which apertures, wavelengths and pixels may differ and still count as the same"""
@@ -125,6 +134,11 @@ class Record(Settings):
     later: tuple[Estimate, ...]
     """of the second stack and those after it, where each has its own; else none"""
     transfer: TransferRecord
+    consistency_camera: Camera
+    """that the frames were compared with, per photo-electron; its read noise and `electrons_per_unit` are fitted to the
+    noise of the frames where they were not stated"""
+    electrons_per_unit: float
+    """photo-electrons for a count above the offset; 1 where the frames are in photo-electrons"""
     consistency_chi2: float
     """of the first stack: chi-squared over its expectation"""
     consistency_flagged_percent: float
@@ -158,11 +172,15 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
     refuse_scale(microscope, (counts.shape[-2], counts.shape[-1]), path)
     stacks, offsets = above_offset(counts, microscope.camera, options.stated.offset, path)
     frames = torch.as_tensor(stacks)
-    with _told_of(path):
+    with _told_of(path), _order_told(options.order):
         found = _stripes(frames, microscope, options)
         images, transfer = _images(frames, microscope, found, options.settings)
-    first = _consistency(counts[0], frames[0], images[0], microscope, found[0])
-    warnings = tuple(_warnings(file, found, options.settings))
+    unit, camera = _electrons(counts[0], frames[0], microscope)
+    first = _consistency(unit, camera, frames[0], images[0], microscope, found[0])
+    warnings = (
+        *_warnings(file, found, options.settings),
+        *_contradictions(first, found[0], options.settings),
+    )
     record = Record(
         made_by=f"{MADE_BY} {version('sim-models')}",
         files=tuple(source.name for source in file.paths),
@@ -177,6 +195,8 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
         estimate=found[0],
         later=tuple(found[1:]),
         transfer=_transfer_record(transfer),
+        consistency_camera=camera,
+        electrons_per_unit=unit,
         consistency_chi2=first.chi2_reduced,
         consistency_flagged_percent=100 * float(first.flagged.float().mean()),
         warnings=warnings,
@@ -200,11 +220,26 @@ def _told_of(what: Path | str) -> Iterator[None]:
         raise BadInput(f"{what}: {refusal}") from None
 
 
+@contextmanager
+def _order_told(order: FrameOrder) -> Iterator[None]:
+    """Refusals of the optics do not know what a person said of the order."""
+    try:
+        yield
+    except NoPattern as refusal:
+        if not refusal.phase_by_phase:
+            raise
+        other = "give --order phase-major"
+        if order is FrameOrder.PHASE_MAJOR:
+            other = "they run angle by angle, so leave out --order phase-major"
+        raise BadInput(f"{refusal}: {other}") from None
+
+
 def _stripes(frames: torch.Tensor, microscope: Microscope, options: Options) -> list[Estimate]:
     """The stripes of stacks (T, A, P, Y, X): one for all, as recorded or of their mean, or one for each."""
     if options.stripes is not None:
         known = _recorded(options.stripes, frames, microscope)
         _refuse_repeated(frames.mean(dim=0))
+        _refuse_others(frames, microscope, known, options.stripes.name, "look near them with --start")
         return [known]
     start = None
     if options.start is not None:
@@ -224,11 +259,29 @@ def _stripes(frames: torch.Tensor, microscope: Microscope, options: Options) -> 
                 found.append(estimated(stack))
         return found
     try:
-        return [_of_many(estimated(frames.mean(dim=0)), len(frames))]
+        mean = estimated(frames.mean(dim=0))
     except NoPattern as refusal:
+        if refusal.phase_by_phase:
+            raise
         raise BadInput(
             f"in the mean of {len(frames)} stacks: {refusal}; if stripes move from stack to stack, try --each"
         ) from None
+    _refuse_others(
+        frames, microscope, mean, "the mean of all stacks", "where they move from stack to stack, try --each"
+    )
+    return [_of_many(mean, len(frames))]
+
+
+def _refuse_others(
+    frames: torch.Tensor, microscope: Microscope, known: Estimate, whose: str, advice: str
+) -> None:
+    """Refuse stacks (T, A, P, Y, X) of which one has its stripes elsewhere than known ones."""
+    for number, stack in enumerate(frames, start=1):
+        try:
+            refuse_other_stripes(stack, microscope, known, whose)
+        except NoPattern as refusal:
+            which = f"stack {number} of {len(frames)}: " if len(frames) > 1 else ""
+            raise BadInput(f"{which}{refusal}; check the frame order; {advice}") from None
 
 
 def _refuse_repeated(stack: torch.Tensor) -> None:
@@ -297,11 +350,28 @@ def _warnings(file: ImageFile, found: Sequence[Estimate], settings: Reconstructi
         )
 
 
+def _contradictions(found: Consistency, stripes: Estimate, settings: ReconstructionSettings) -> Iterator[str]:
+    """What a person should know of a comparison that came out badly, unless there are other reasons for it."""
+    if settings.look == "fairsim_like" or stripes.coloured:
+        return
+    flagged = 100 * float(found.flagged.float().mean())
+    if flagged > MOST_FLAGGED_PERCENT or found.chi2_reduced > HIGHEST_CHI2:
+        yield (
+            f"the frames contradict {percent(flagged)} % of the image they were put together to, and differ from what "
+            f"it would give by {found.chi2_reduced:.2f} times what noise allows: OTF, gain, read noise or stripes are "
+            "not quite as believed, or the specimen moved; look at the map (--sheet)"
+        )
+
+
 def _consistency(
-    counts: Image, frames: torch.Tensor, image: torch.Tensor, microscope: Microscope, found: Estimate
+    unit: float,
+    camera: Camera,
+    frames: torch.Tensor,
+    image: torch.Tensor,
+    microscope: Microscope,
+    found: Estimate,
 ) -> Consistency:
-    """An image (2 Y, 2 X) against its frames (A, P, Y, X), both in photo-electrons."""
-    unit, camera = _electrons(counts, frames, microscope)
+    """An image (2 Y, 2 X) against its frames (A, P, Y, X), in units of which one is `unit` photo-electrons."""
     seen = microscope.model_copy(update={"camera": camera})
     return check_consistency(
         image * unit, frames * unit, seen, found.illumination, found.otf, hazy_per_um=found.hazy_per_um
@@ -366,6 +436,8 @@ def _sentence(record: Record, image: str) -> str:
         f"(modulation {' and '.join(f'{depth:.2f}' for depth in angle.modulation)}, score {angle.score:.0f})"
         for angle in record.estimate.angles
     )
+    if record.estimate.coloured:
+        return f"stripes {stripes}"
     contradicted = percent(record.consistency_flagged_percent)
     return f"stripes {stripes}; its own frames contradict {contradicted} % of the {image}"
 

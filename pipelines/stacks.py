@@ -81,8 +81,8 @@ def layout_of(file: ImageFile, angles: int | None, phases: int | None, path: Pat
             "that is not supported, only stripes of one wave vector per angle"
         )
     raise BadInput(
-        f"{path}: holds {num_frames} frames, which fits no usual layout (3 x 3, 3 x 5, 5 x 5); give --angles and "
-        "--phases, and take one section out of a volume"
+        f"{path}: holds {num_frames} frame{'s' if num_frames > 1 else ''}, which fits no usual layout (3 x 3, 3 x 5, "
+        "5 x 5); give --angles and --phases, and take one section out of a volume"
     )
 
 
@@ -107,6 +107,9 @@ def refuse_unusable(stacks: Image, path: Path) -> None:
         )
 
 
+SMALLEST_PX = 32
+"""shorter edges hold too few cycles of stripes"""
+
 COARSEST, FEWEST = 1.0, 8.0
 """cycles of the finest detail an objective passes: at most so many in a pixel, and so many at least in a field"""
 
@@ -118,6 +121,10 @@ def refuse_scale(microscope: Microscope, shape: tuple[int, int], path: Path) -> 
         BadInput: if its finest detail is far smaller than a pixel, or about as large as the field of `shape` (Y, X).
     """
     cycles, pixel_um = microscope.cutoff_per_um * microscope.pixel_um, microscope.pixel_um
+    if min(shape) < SMALLEST_PX:
+        raise BadInput(
+            f"{path}: frames of {shape[0]} x {shape[1]} pixels are too small; {SMALLEST_PX} a side is the least"
+        )
     if cycles > COARSEST or cycles * min(shape) < FEWEST:
         raise BadInput(
             f"{path}: pixels of {pixel_um:g} um do not go with an objective that passes detail of "

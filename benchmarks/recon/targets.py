@@ -133,7 +133,7 @@ def _limited(measured: Measured, number: int, quantity: Quantity, case: str, lim
     ours = rows.value(OURS, case, quantity.of)
     peers = known(rows.value(peer, case, quantity.of) for peer in rows.peers("main"))
     best = (max if quantity.large else min)(peers, default=None)
-    met = ours is not None and (ours >= limit if quantity.large else ours <= limit)
+    met = ours is not None and bool(ours >= limit if quantity.large else ours <= limit)
     sign = ">=" if quantity.large else "<="
     name, told = f"{quantity.name}, {case}", f"{sign} {quantity.pattern.format(limit)}"
     target = Target(number, name, told, _told(quantity.pattern, ours), _told(quantity.pattern, best), met)
@@ -281,7 +281,7 @@ def _stolen_core(measured: Measured) -> Target:
     worst = {runner: max(ratios.values()) for runner, ratios in measured.stolen_core.items() if ratios}
     ours = worst.pop(OURS, None)
     best = min(worst.values(), default=None)
-    met = None if ours is None else ours <= MAX_STOLEN_RATIO
+    met = None if ours is None else bool(ours <= MAX_STOLEN_RATIO)
     return Target(
         17, "time with one of two cores stolen over that without, worst step", f"<= {MAX_STOLEN_RATIO}",
         _told("{:.1f}", ours), _told("{:.1f}", best), met,

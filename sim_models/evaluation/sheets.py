@@ -23,6 +23,11 @@ LARGEST_PT, LINE = 11, 1.5
 ROOM_PT = 340
 """height of a place for text: with many warnings the font is smaller"""
 
+WIDTH_INCH = 16.5
+
+WIDE = 2.0
+"""columns for a row, from which on images get the whole width"""
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -41,16 +46,28 @@ class Sheet:
 
 
 def save_sheet(sheet: Sheet, path: Path) -> None:
-    """Wide-field, reconstruction and its spectrum above; transfer function, stripes and consistency below."""
-    figure = Figure(figsize=(16.5, 11), layout="constrained")
-    axes: Any = figure.subplots(2, 3)
+    """Wide-field, reconstruction and its spectrum above; transfer function, stripes and consistency below.
+
+    Images of wide fields lie one below the other.
+    """
+    rows, columns = sheet.widefield.shape
+    if columns < WIDE * rows:
+        figure = Figure(figsize=(WIDTH_INCH, 11), layout="constrained")
+        axes: Any = figure.subplot_mosaic([["wide", "image", "power"], ["transfer", "stripes", "check"]])
+    else:
+        high = WIDTH_INCH * rows / columns + 0.8
+        figure = Figure(figsize=(WIDTH_INCH, 3 * high + 5), layout="constrained")
+        axes = figure.subplot_mosaic(
+            [["wide"] * 3, ["image"] * 3, ["check"] * 3, ["power", "transfer", "stripes"]],
+            height_ratios=[high, high, high, 5],
+        )
     raw_um = sheet.microscope.pixel_um
-    _show(axes[0, 0], sheet.widefield, "wide-field (mean of all frames)", raw_um)
-    _show(axes[0, 1], sheet.image, "reconstruction", raw_um / 2)
-    _show_spectrum(axes[0, 2], sheet)
-    _show_transfer(axes[1, 0], sheet)
-    _show_stripes(axes[1, 1], sheet)
-    _show_consistency(axes[1, 2], sheet.consistency)
+    _show(axes["wide"], sheet.widefield, "wide-field (mean of all frames)", raw_um)
+    _show(axes["image"], sheet.image, "reconstruction", raw_um / 2)
+    _show_spectrum(axes["power"], sheet)
+    _show_transfer(axes["transfer"], sheet)
+    _show_stripes(axes["stripes"], sheet)
+    _show_consistency(axes["check"], sheet.consistency)
     figure.suptitle(sheet.title)
     figure.savefig(path, dpi=80, format="png", metadata={"Software": None})
 
@@ -81,7 +98,7 @@ def _show_spectrum(axes: Any, sheet: Sheet) -> None:
         np.log10(power + power.max() * 1e-14), cmap="magma", vmin=low, vmax=high, aspect="equal",
         extent=(-reach, reach, reach, -reach),
     )  # fmt: skip
-    cutoff = sheet.microscope.cutoff_per_um
+    cutoff = sheet.estimate.otf.cutoff_per_um
     axes.add_patch(Circle((0, 0), cutoff, fill=False, edgecolor="white", linestyle="--", linewidth=1))
     for number, angle in enumerate(sheet.estimate.angles, start=1):
         x, y = math.cos(angle.angle_rad) / angle.spacing_um, math.sin(angle.angle_rad) / angle.spacing_um
@@ -100,7 +117,7 @@ def _show_transfer(axes: Any, sheet: Sheet) -> None:
         color="C0",
         label=f"objective (attenuation {sheet.estimate.otf.attenuation:.2f})",
     )
-    axes.axvline(sheet.microscope.cutoff_per_um, color="0.5", linestyle="--", linewidth=1)
+    axes.axvline(sheet.estimate.otf.cutoff_per_um, color="0.5", linestyle="--", linewidth=1)
     axes.set_ylim(-0.02, 1.1)
     axes.set_xlim(0, float(frequency[-1]))
     axes.set_xlabel("cycles per um")
@@ -152,7 +169,7 @@ def _show_consistency(axes: Any, found: Consistency) -> None:
     axes.set_axis_off()
     axes.set_title(
         f"raw frames against the image: {percent(share)} % contradicted\n"
-        f"(brown: light missing, purple: too much, full at {found.limit:.1f} sigma)\n"
+        f"(orange: light missing, purple: too much, full at {found.limit:.1f} sigma)\n"
         f"chi-squared {found.chi2_reduced:.2f}, 1 expected",
         fontsize=10,
     )

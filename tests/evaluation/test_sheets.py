@@ -49,6 +49,7 @@ def sheet(make_field: Callable[..., Field]) -> Sheet:
         equal_steps=True,
         electrons_per_count=1.0,
         noise_variance=(30.0,) * 3,
+        coloured=False,
         otf=Otf.ideal(microscope).attenuated(0.5),
         otf_fit=OtfFit(1.0, 0.01, 0.5, 0.02, "attenuation"),
         haze=(0.0, 0.0),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sim_models.config import BadInput
-from sim_models.optics.estimate import Estimate, NoPattern, estimate, usual_harmonics
+from sim_models.optics.estimate import Estimate, NoPattern, estimate, refuse_other_stripes, usual_harmonics
 from sim_models.optics.estimate.search import expected_peaks, score_limit
 from sim_models.optics.reconstruct import POINTS, Reconstructor
 
@@ -238,7 +238,7 @@ def test_copies_of_one_image_are_refused(take: Take) -> None:
 def test_frames_phase_by_phase_are_refused_and_the_order_is_told(photons: float, take: Take) -> None:
     taken = take(photons=photons, shape=(160, 160))
     stored = taken.frames.swapaxes(0, 1).contiguous()
-    assert_refused(stored, taken, "run phase by phase")
+    assert_refused(stored, taken, "angles and phases have to be swapped")
 
 
 def test_shuffled_frames_are_refused(take: Take) -> None:
@@ -367,3 +367,49 @@ def test_more_area_and_more_harmonics_need_higher_scores() -> None:
 @pytest.mark.parametrize(("phases", "harmonics"), [(3, 1), (4, 1), (5, 2), (7, 2)])
 def test_usual_harmonics(phases: int, harmonics: int) -> None:
     assert usual_harmonics(phases) == harmonics
+
+
+# Stripes of other frames
+
+
+@pytest.mark.parametrize("photons", [10.0, 60.0, 1000.0])
+def test_a_stack_holds_the_stripes_that_were_found_in_another_one_of_its_field(
+    photons: float, take: Take
+) -> None:
+    bright, dim = take(photons=500.0, shape=(160, 160)), take(photons=photons, shape=(160, 160), seed=1)
+    refuse_other_stripes(dim.frames, dim.microscope, found_in(bright), "the bright one")
+
+
+def turned(frames: torch.Tensor) -> torch.Tensor:
+    return frames.roll(1, dims=1)
+
+
+def swapped(frames: torch.Tensor) -> torch.Tensor:
+    return torch.cat([frames[:1, [0, 2, 1]], frames[1:]])
+
+
+def shuffled(frames: torch.Tensor) -> torch.Tensor:
+    mixed = frames.flatten(0, 1)[torch.randperm(9, generator=torch.Generator().manual_seed(1))]
+    return mixed.reshape(frames.shape)
+
+
+@pytest.mark.parametrize("spoil", [turned, swapped, shuffled])
+@pytest.mark.parametrize("photons", [60.0, 1000.0])
+def test_stripes_that_are_elsewhere_are_refused_in_dim_light_too(
+    spoil: Callable[[torch.Tensor], torch.Tensor], photons: float, take: Take
+) -> None:
+    known, taken = found_in(take(photons=500.0, shape=(160, 160))), take(photons=photons, shape=(160, 160))
+    with pytest.raises(
+        NoPattern, match=r"where those of the bright one are: they seem to be .* rad off"
+    ) as caught:
+        refuse_other_stripes(spoil(taken.frames), taken.microscope, known, "the bright one")
+    assert caught.value.angle is not None
+
+
+def test_stripes_are_others_where_one_phase_is_off(take: Take) -> None:
+    taken = take(photons=500.0, shape=(160, 160))
+    known = found_in(taken)
+    phases = (known.angles[0].phase_rad[0] + 0.8, *known.angles[0].phase_rad[1:])
+    off = replace(known, angles=(replace(known.angles[0], phase_rad=phases), *known.angles[1:]))
+    with pytest.raises(NoPattern, match="the frames of angle 1 of 3"):
+        refuse_other_stripes(taken.frames, taken.microscope, off, "these")

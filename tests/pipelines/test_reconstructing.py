@@ -748,3 +748,56 @@ def test_nothing_is_half_written(
     monkeypatch.setattr(reconstructing, step, fail)
     refusal(run("reconstruct", stack, "-o", "out.tif", *OPTICS, "--sheet", "--strength", 5))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+# Frames in other places than their neighbours
+
+
+def test_a_stack_of_a_series_with_its_phases_elsewhere_is_told(
+    run: Run, cells: list[dict[str, Field]], tmp_path: Path
+) -> None:
+    """The mean of all would hide it; every image but the one that is told would be right."""
+    counts = cells[0]["bright"].image("raw")
+    series = np.stack([counts, counts, counts[:, [1, 2, 0]]])
+    file = file_of(series, tmp_path / "series.tif", "TAPYX")
+    told = refusal(run("reconstruct", file, "-o", "out.tif", *OPTICS))
+    assert " of 3: the frames of angle " in told
+    assert "try --each" in told
+
+
+def test_known_stripes_that_are_not_those_of_the_stack_are_told(
+    run: Run, stack: Path, tmp_path: Path
+) -> None:
+    run("reconstruct", stack, "-o", "first.tif", *OPTICS)
+    swapped = file_of(read(stack).data[:, [0, 2, 1]], tmp_path / "swapped.tif")
+    told = refusal(run("reconstruct", swapped, "-o", "out.tif", *OPTICS, "--stripes", "first.json"))
+    assert "do not have their stripes where those of first.json are" in told
+    assert "look near them with --start" in told
+
+
+@pytest.mark.parametrize(
+    ("order", "told"),
+    [
+        ("angle-major", "have to be swapped: give --order phase-major"),
+        ("phase-major", "have to be swapped: they run angle by angle, so leave out --order phase-major"),
+    ],
+)
+def test_the_other_order_is_named(run: Run, stack: Path, tmp_path: Path, order: str, told: str) -> None:
+    frames = read(stack).data
+    if order == "angle-major":
+        frames = frames.swapaxes(0, 1)
+    file = tmp_path / "plain.tif"
+    tifffile.imwrite(file, np.ascontiguousarray(frames).reshape(9, 96, 96))
+    done = run("reconstruct", file, "-o", "out.tif", *OPTICS, "--pixel-um", 0.065, "--order", order)
+    assert told in refusal(done)
+
+
+def test_what_frames_contradict_is_warned_of(run: Run, stack: Path, tmp_path: Path) -> None:
+    """A camera that would give a third of the photo-electrons it gave."""
+    plain = file_of(read(stack).data, tmp_path / "plain.tif")
+    camera = ("--gain", 0.5, "--offset", 100, "--read-noise", 0.1)
+    done = run("reconstruct", plain, "-o", "out.tif", *OPTICS, *camera)
+    assert done.code == 0
+    assert "warning: " in done.err
+    assert "times what noise allows" in done.err
+    assert read_record(tmp_path / "out.json").consistency_camera.read_noise == 0.1

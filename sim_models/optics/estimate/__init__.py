@@ -10,9 +10,18 @@ overlap  depth of the stripes, true OTF and haze, from what two bands both see
 refuse   the reasons to say no
 summary  what all steps found, put together
 blind    the order of all this
+held     whether another stack holds the same stripes
 """
 
 from sim_models.optics.estimate.blind import estimate, usual_harmonics
+from sim_models.optics.estimate.held import refuse_other_stripes
 from sim_models.optics.estimate.result import AngleEstimate, Estimate, NoPattern
 
-__all__ = ["AngleEstimate", "Estimate", "NoPattern", "estimate", "usual_harmonics"]
+__all__ = [
+    "AngleEstimate",
+    "Estimate",
+    "NoPattern",
+    "estimate",
+    "refuse_other_stripes",
+    "usual_harmonics",
+]

@@ -36,8 +36,11 @@ OTFS = 2
 PHASE_FLOOR_RAD_PX, GAIN_FLOOR_PX = 5.0, 1.5
 """deviations that an imperfect guess of the object may feign, times the shorter edge: more places, less deviation"""
 
-INSIST = 1e-4
-"""probability of deviations by chance below which they are believed"""
+INSIST, INSIST_BESIDE = 1e-3, 0.05
+"""probability of deviations by chance below which they are believed: at first, and where other angles are uneven"""
+
+INSIST_GAIN = 1e-4
+"""likewise of differences in brightness, from the noise of pixels alone"""
 
 
 def usual_harmonics(phases: int) -> int:
@@ -184,25 +187,26 @@ def _better_steps(view: View) -> Steps:
     steps, edge = view.steps, min(view.scene.shape)
     phase_floor, gain_floor = PHASE_FLOOR_RAD_PX / edge, GAIN_FLOOR_PX / edge
     phase, uneven = steps.phase_rad.clone(), list(steps.uneven)
-    for angle, fit in enumerate(view.fits):
-        deviation, sigma = phase_deviation(fit, angle, steps.phase_rad[angle])
-        if uneven[angle] or _insists(deviation, sigma, phase_floor):
+    measured = [phase_deviation(fit, angle, steps.phase_rad[angle]) for angle, fit in enumerate(view.fits)]
+    some = any(uneven) or any(_insists(*each, phase_floor, INSIST) for each in measured)
+    for angle, (deviation, sigma) in enumerate(measured):
+        if uneven[angle] or (some and _insists(deviation, sigma, phase_floor, INSIST_BESIDE)):
             phase[angle] += deviation
             uneven[angle] = True
     gain = torch.stack([fit.gain[angle] for angle, fit in enumerate(view.fits)])
     gain_sigma = torch.stack([fit.gain_sigma[angle] for angle, fit in enumerate(view.fits)])
     gain = gain / gain.mean()
-    if not _insists((gain - 1).flatten(), gain_sigma.flatten(), gain_floor):
+    if not _insists((gain - 1).flatten(), gain_sigma.flatten(), gain_floor, INSIST_GAIN):
         gain = torch.ones_like(gain)
     moved = float((phase - steps.phase_rad).abs().max()) > phase_floor / 4
     dimmed = float((gain - steps.gain).abs().max()) > gain_floor / 4
     return Steps(phase, gain, tuple(uneven)) if moved or dimmed else steps
 
 
-def _insists(deviation: torch.Tensor, sigma: torch.Tensor, floor: float) -> bool:
+def _insists(deviation: torch.Tensor, sigma: torch.Tensor, floor: float, by_chance: float) -> bool:
     """Whether deviations (K,) from zero, their mean aside, are beyond chance and beyond the floor."""
     squares = float((deviation.square() / (sigma.square() + floor**2)).sum())
-    return squares > float(chi2.isf(INSIST, len(deviation) - 1))
+    return squares > float(chi2.isf(by_chance, len(deviation) - 1))
 
 
 def _covariances(view: View) -> list[torch.Tensor]:

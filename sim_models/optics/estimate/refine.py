@@ -189,6 +189,8 @@ class FrameFit:
     """(H, A, P) complex, m_h exp(i (h phase + lead)) with the phase at the centre of the field"""
     amplitude_sigma: torch.Tensor
     """(H, A, P) standard deviation of the real and of the imaginary part"""
+    elsewhere: torch.Tensor
+    """(H, A, P) complex, as `amplitude`, beside the stripes that each frame has of its own angle"""
 
 
 def fit_frames(scene: Scene, images: Images, widefield: torch.Tensor) -> list[FrameFit]:
@@ -209,32 +211,57 @@ def fit_frames(scene: Scene, images: Images, widefield: torch.Tensor) -> list[Fr
     noise = images.plain.flatten()[some].clamp(min=0) + scene.read_variance
     few = weighted[:, some]
     spread = NOISE_STEP * ((few * noise) @ few.T).double().cpu()
-    fits = []
-    for angle in range(angles):
-        first = 1 + 2 * harmonics * angle
-        own = torch.tensor([0, *range(first, first + 2 * harmonics)])
+    numbers = [
+        [0, *range(1 + 2 * harmonics * angle, 1 + 2 * harmonics * (angle + 1))] for angle in range(angles)
+    ]
+    phases, fits = scene.frames.shape[1], []
+    for angle, own in enumerate(numbers):
         inverse = torch.linalg.inv(gram[own][:, own])
         sigma = (inverse @ spread[own][:, own] @ inverse).diagonal()[:, None].sqrt()
-        fits.append(_solved(inverse @ seen[own], sigma, scene.frames.shape[:2]))
+        solution, elsewhere = inverse @ seen[own], []
+        for other, theirs in enumerate(numbers):
+            frames, both = (
+                slice(phases * other, phases * (other + 1)),
+                own + theirs[1:] if other != angle else own,
+            )
+            elsewhere.append(torch.linalg.solve(gram[both][:, both], seen[both][:, frames])[: len(own)])
+        fits.append(_solved(solution, sigma, torch.cat(elsewhere, dim=1), scene.frames.shape[:2]))
     return fits
 
 
-def _solved(solution: torch.Tensor, sigma: torch.Tensor, shape: torch.Size) -> FrameFit:
+def _solved(
+    solution: torch.Tensor, sigma: torch.Tensor, elsewhere: torch.Tensor, shape: torch.Size
+) -> FrameFit:
     """Gain and amplitudes out of the coefficients (1 + 2 H, F) of plain, cosine and sine for frames of gain 1."""
     gain = solution[0]
     root = gain.clamp(min=1e-12).sqrt()
-    amplitude = torch.complex(solution[1::2], solution[2::2]) / gain
+    amplitude, beside = (torch.complex(each[1::2], each[2::2]) / gain for each in (solution, elsewhere))
     amplitude_sigma = torch.maximum(sigma[1::2], sigma[2::2]) / root
-    values = (gain, sigma[0] * root, amplitude, amplitude_sigma)
+    values = (gain, sigma[0] * root, amplitude, amplitude_sigma, beside)
     return FrameFit(*(each.reshape(*each.shape[:-1], *shape) for each in values))
+
+
+def scatter(fit: FrameFit, angle: int, order: int) -> torch.Tensor:
+    """(P,) variance of real and imaginary part together of the amplitudes of an angle's frames, harmonic `order`.
+
+    By the noise of pixels, or by what frames of other angles have at that wave vector, if that is more: they have no
+    such stripes, but a specimen that moves, or a guess of it that is not quite right, leaves something there too.
+    """
+    own = 2 * fit.amplitude_sigma[order - 1, angle].square()
+    others = torch.cat(
+        [fit.elsewhere[order - 1, :angle].flatten(), fit.elsewhere[order - 1, angle + 1 :].flatten()]
+    )
+    if not len(others):
+        return own
+    # The median, for a few of them may have stripes nevertheless, where frames are out of order.
+    return own.clamp(min=float(others.abs().square().median()) / math.log(2))
 
 
 def phase_deviation(fit: FrameFit, angle: int, phase_rad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(P,) deviations of the frames' phases from the given ones up to a constant, and their standard deviations."""
     total, weights = torch.zeros_like(phase_rad), torch.zeros_like(phase_rad)
-    for order, (amplitude, sigma) in enumerate(
-        zip(fit.amplitude[:, angle], fit.amplitude_sigma[:, angle], strict=True), start=1
-    ):
+    for order, amplitude in enumerate(fit.amplitude[:, angle], start=1):
+        sigma = (scatter(fit, angle, order) / 2).sqrt()
         turned = amplitude * torch.exp(-1j * order * phase_rad)
         deviation = (turned * turned.mean().conj()).angle() / order
         weight = (order * turned.mean().abs() / sigma).square()

@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from sim_models.optics.estimate import search
 from sim_models.optics.estimate.bands import Steps, even_steps, take_apart
-from sim_models.optics.estimate.refine import FrameFit
+from sim_models.optics.estimate.refine import FrameFit, scatter
 from sim_models.optics.estimate.result import NoPattern
 from sim_models.optics.estimate.scene import Scene
 from sim_models.optics.estimate.search import GIVEN, Peak
@@ -48,8 +48,10 @@ def refuse_missing(scene: Scene, peaks: Sequence[Peak], harmonics: int) -> None:
         better = sum(peak.score for peak in other) > sum(peak.score for peak in peaks)
         if better and all(peak.accepted for peak in other):
             scores = _list(f"{peak.score:.0f}" for peak in other)
-            message += f"; read as phase-major they score {scores}, so the frames run phase by phase: change the order"
-            raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit)
+            message += (
+                f"; read in the other order they score {scores}, so angles and phases have to be swapped"
+            )
+            raise NoPattern(message, worst, peaks[worst].score, peaks[worst].limit, phase_by_phase=True)
     message += (
         f"; check that the frames are {angles} angles x {phases} phases in angle-major order, and the pixel size, "
         "numerical aperture and wavelength; in dim light add up several stacks"
@@ -89,11 +91,7 @@ def refuse_disorder(scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks:
         energy = (fit.amplitude.abs() * fit.gain).square().sum(0)
         strongest = sorted(energy.flatten().topk(phases).indices.tolist())
         phase_major = strongest == list(range(strongest[0], angles * phases, angles))
-        told = (
-            "so the frames run phase by phase: read them as phase-major"
-            if phase_major
-            else "check the frame order"
-        )
+        told = "so angles and phases have to be swapped" if phase_major else "check the frame order"
         raise NoPattern(
             f"the stripes of angle {angle + 1} of {angles} (score {peaks[angle].score:.0f}) are in frames "
             f"{_list(frame + 1 for frame in strongest)} of {angles * phases}, not in its own "
@@ -101,6 +99,7 @@ def refuse_disorder(scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks:
             angle,
             peaks[angle].score,
             peaks[angle].limit,
+            phase_major,
         )
     cells = min(scene.shape)
     for first, second in combinations(range(angles), 2):
@@ -118,17 +117,12 @@ def refuse_disorder(scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks:
 def _share_stripes(fit: FrameFit, angle: int, phase_rad: torch.Tensor) -> bool:
     """Whether the frames of an angle have the stripes of its wave vector in steps, all about equally strong.
 
-    Out of order, one of them has stripes and the others have none. The noise is that of other angles' frames, most
-    of which have no such stripes in any order.
+    Out of order, one of them has stripes and the others have none.
     """
     order = int(fit.amplitude[:, angle].abs().sum(dim=1).argmax())
     turned = fit.amplitude[order, angle] * torch.exp(-1j * (order + 1) * phase_rad)
-    noise = 2 * fit.amplitude_sigma[order, angle].square()
-    others = torch.cat([fit.amplitude[order, :angle].flatten(), fit.amplitude[order, angle + 1 :].flatten()])
-    if len(others):
-        noise = noise.clamp(min=float(others.abs().square().median()) / math.log(2))
-    scatter = (turned - turned.mean()).abs().square()
-    squares = 2 * scatter / (noise + (SCATTER * turned.mean().abs()).square())
+    residual = (turned - turned.mean()).abs().square()
+    squares = 2 * residual / (scatter(fit, angle, order + 1) + (SCATTER * turned.mean().abs()).square())
     return float(squares.sum()) < float(chi2.isf(DISORDER, 2 * (len(turned) - 1)))
 
 

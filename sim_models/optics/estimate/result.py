@@ -1,7 +1,6 @@
 """What an estimation finds: stripes with uncertainties, or a reason why there are none."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from sim_models.config import BadInput
 from sim_models.field import Illumination
@@ -14,14 +13,19 @@ class NoPattern(BadInput):
     """The frames do not show stripes that could be trusted.
 
     `angle` counts from 0 and is None where no single angle is to blame; `score` and `limit` are those of
-    that angle, where a score was the reason.
+    that angle, where a score was the reason. `phase_by_phase` says that the frames make sense in the other order.
     """
 
     def __init__(
-        self, message: str, angle: int | None = None, score: float | None = None, limit: float | None = None
+        self,
+        message: str,
+        angle: int | None = None,
+        score: float | None = None,
+        limit: float | None = None,
+        phase_by_phase: bool = False,
     ) -> None:
         super().__init__(message)
-        self.angle, self.score, self.limit = angle, score, limit
+        self.angle, self.score, self.limit, self.phase_by_phase = angle, score, limit, phase_by_phase
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Estimate:
     """photo-electrons per unit of the frames that were given"""
     noise_variance: tuple[float, ...]
     """(A,) of one pixel of one frame, photo-electrons squared"""
+    coloured: bool
+    """whether neighbouring pixels share their noise, as in frames that were interpolated: what it is was guessed"""
     otf: Otf
     """the stated one, of another width or attenuated where the overlap of the bands insists"""
     otf_fit: OtfFit
@@ -92,7 +98,3 @@ class Estimate:
             lead_rad=tuple(angle.lead_rad for angle in self.angles),
             brightness=tuple(angle.gain for angle in self.angles),
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)

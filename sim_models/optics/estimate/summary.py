@@ -93,6 +93,7 @@ def summarise(
         equal_steps=not any(view.steps.uneven),
         electrons_per_count=unit,
         noise_variance=tuple(scene.variance.tolist()),
+        coloured=scene.coloured,
         otf=scene.objective,
         otf_fit=fit,
         haze=haze(agreed.overlap, found.amplitude, otf, otf)
@@ -178,7 +179,7 @@ def _doubts(scene: Scene, angles: Sequence[AngleEstimate], stated: Otf) -> list[
         if abs(angle.spacing_um / usual_um - 1) > SPACING_TOLERANCE:
             doubts.append(
                 f"angle {number}: stripes {1000 * angle.spacing_um:.0f} nm apart, where others have "
-                f"{1000 * usual_um:.0f} nm; unless the instrument does so, its stripes were not found"
+                f"{1000 * usual_um:.0f} nm; check whether the instrument does so, else these are not its stripes"
             )
         if deepest_shadow(angle.modulation) - sum(angle.modulation_sigma) * 3 > 1:
             doubts.append(

@@ -13,6 +13,7 @@ from sim_models.optics.separation import unmixing
 class Bands:
     """All bands: the wide-field of all angles first, then every harmonic of every angle."""
 
+    angles: int
     separation: torch.Tensor
     """(2 B, A P) real: takes the bands out of the frames, as pairs of real and imaginary part"""
     waves: torch.Tensor
@@ -55,6 +56,7 @@ def bands_of(microscope: Microscope, illumination: Illumination, frame_variance:
     orders = torch.arange(1, harmonics + 1, dtype=torch.float64)
     side_waves = (waves[:, None] * orders[:, None]).flatten(0, 1)
     return Bands(
+        angles,
         torch.stack(rows),
         torch.cat([torch.zeros(1, 2, dtype=torch.float64), side_waves]),
         torch.cat([torch.ones(1, dtype=torch.float64), depths.flatten() / 2]),

@@ -6,8 +6,6 @@ half of what its apodisation asks for; an ideal OTF of twice the cutoff to the p
 values cut off. Mueller et al., Nat. Commun. 7 (2016) 10980, describes the program.
 """
 
-import torch
-
 from sim_models.optics.otf import circular_pupil_otf
 from sim_models.optics.reconstruct.filters import Filters, Optics, band_otfs, finished, summed
 
@@ -18,7 +16,7 @@ APODISATION_CUTOFF, APODISATION_BEND = 2.0, 0.9
 def fairsim_like(optics: Optics, strength: float) -> Filters:
     """The filter, with the Wiener constant `strength` times its usual value."""
     geometry, otfs = optics.geometry, band_otfs(optics)
-    angles = _num_angles(optics)
+    angles = optics.bands.angles
     depths = optics.bands.depth.clamp(min=1e-3)
     terms = [angles * otfs[0], *(otf / float(depth) for otf, depth in zip(otfs[1:], depths[1:], strict=True))]
     squares = [otf.square() for otf in otfs]
@@ -28,10 +26,3 @@ def fairsim_like(optics: Optics, strength: float) -> Filters:
     response = apodisation / (twice + (strength * WIENER_CONSTANT) ** 2)
     once = summed(geometry, [angles * squares[0], *squares[1:]])
     return finished(optics, terms, response, once * response)
-
-
-def _num_angles(optics: Optics) -> int:
-    """Angles, by the directions of their first harmonics."""
-    waves = optics.bands.waves[1:]
-    directions = {round(float(torch.atan2(wave[0], wave[1])), 6) for wave in waves}
-    return len(directions)
