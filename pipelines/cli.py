@@ -38,10 +38,16 @@ def restore(
     pixel_um: Annotated[
         float | None, typer.Option(help="Raw pixel in um, where the file does not say it.")
     ] = None,
-    tile: Annotated[int, typer.Option(help="Edge of a tile in raw pixels; smaller needs less memory.")] = 512,
+    na: Annotated[
+        float | None,
+        typer.Option(help="Numerical aperture, for models of reconstructions, unless the file says it."),
+    ] = None,
+    emission_um: Annotated[float | None, typer.Option(help="Emission wavelength in um, likewise.")] = None,
+    tile: Annotated[int, typer.Option(help="Edge of a tile in pixels; smaller needs less memory.")] = 512,
 ) -> None:
     """Restore a raw stack, or a series of stacks, to a super-resolved OME-TIFF."""
     from pipelines.restoring import restore_file
+    from pipelines.stacks import Stated
     from sim_models.config import BadInput
 
     if tile < 16 or (pixel_um is not None and not 0 < pixel_um < 100):
@@ -56,7 +62,7 @@ def restore(
             model,
             out,
             order,
-            pixel_um,
+            Stated(pixel_um, na, emission_um, None, None, None),
             tile,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -154,6 +160,24 @@ def reconstruct(
         )
     if refusals:
         raise BadInput("\nerror: ".join(refusals))
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="A recipe, to be told in full.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """List the named recipes: what goes in, what comes out, how large, where published."""
+    from pipelines.catalogue import facts, line, page
+    from sim_models.recipes import find, names
+
+    chosen = [find(each) for each in ([name] if name else names())]
+    if as_json:
+        print(json.dumps([facts(each) for each in chosen], indent=2))
+    elif name:
+        print(page(chosen[0]))
+    else:
+        print("\n".join([line(None), *(line(each) for each in chosen)]))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
@@ -11,6 +11,7 @@ from sim_models.evaluation.gate import GateSettings
 from sim_models.evaluation.intervals import Bootstrap
 from sim_models.optics.reconstruct import ReconstructionSettings
 from sim_models.recipe import AnyNetwork, Recipe
+from sim_models.recipes import find
 from sim_models.sources import objects
 from sim_models.sources.simulation import Acquisition
 from sim_models.sources.split import SplitSettings
@@ -35,11 +36,44 @@ class Structure(Settings):
     seed: NonNegativeInt
 
 
+class RecipeChoice(Settings):
+    """A recipe by its name, as it stands in `params.yaml`, and what is to be otherwise than there."""
+
+    named: str
+    """one of `sim-models recipes`"""
+    faithful: bool
+    """as published, rather than corrected"""
+    network: dict[str, Any]
+    """its `name`, which decides what DVC watches, and what else is to be otherwise, as `width: 8`"""
+    method: dict[str, Any]
+    """its `name`, likewise"""
+    task: dict[str, Any] | None = None
+    normaliser: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> Self:
+        usual = find(self.named, self.faithful).recipe
+        wrong = []
+        for part, given in (("network", self.network), ("method", self.method)):
+            own = getattr(usual, part).name
+            if given.get("name") != own:
+                wrong.append(f"{part}.name must be '{own}', that of recipe '{self.named}'")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        self.in_full()
+        return self
+
+    def in_full(self) -> Recipe:
+        """The recipe with what is otherwise laid over it."""
+        changed = ("network", "method", "task", "normaliser")
+        return find(self.named, self.faithful, {part: getattr(self, part) or {} for part in changed}).recipe
+
+
 class Model(Settings):
     """A model trained from scratch."""
 
     structure: str
-    recipe: Recipe
+    recipe: RecipeChoice
     training: TrainingSettings
 
 
@@ -129,10 +163,10 @@ class Params(Settings):
     def _crops(self) -> Iterator[tuple[str, int, AnyNetwork]]:
         """Address, crop and network of every training."""
         for key, model in self.models.items():
-            yield f"models.{key}.training", model.training.crop_px, model.recipe.network
+            yield f"models.{key}.training", model.training.crop_px, model.recipe.in_full().network
         for key, each in self.transfers.items():
             if each.source in self.models:
-                network = self.models[each.source].recipe.network
+                network = self.models[each.source].recipe.in_full().network
                 yield f"transfers.{key}.study.scratch", each.study.scratch.crop_px, network
                 yield f"transfers.{key}.study.finetune", each.study.finetune.crop_px, network
 

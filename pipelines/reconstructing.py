@@ -38,7 +38,7 @@ from sim_models.optics.estimate import (
     usual_harmonics,
 )
 from sim_models.optics.noise import fading, frame_noise
-from sim_models.optics.reconstruct import SCALE, ReconstructionSettings, Reconstructor, Transfer
+from sim_models.optics.reconstruct import DEFAULT, SCALE, ReconstructionSettings, Reconstructor, Transfer
 from sim_models.sources.checks import repeated_frames
 
 MOST_FLAGGED_PERCENT, HIGHEST_CHI2 = 1.0, 1.5
@@ -209,6 +209,26 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
     shape = images.shape[1:] if len(images) == 1 else images.shape
     sentence = _sentence(record, "image" if len(images) == 1 else "first image")
     return Reconstruction(out, tuple(shape), microscope.pixel_um / SCALE, sentence, warnings)
+
+
+def reconstructions(counts: Image, microscope: Microscope, offset: float | None, path: Path) -> Image:
+    """Classical SIM (T, 2 Y, 2 X) of raw stacks (T, A, P, Y, X), for models whose input it is.
+
+    In photo-electrons where `microscope` has a camera, else in counts above the offset; with everything as usual, and
+    stripes of the mean of all stacks.
+
+    Raises:
+        BadInput: if the frames cannot be reconstructed.
+    """
+    options = Options(
+        DEFAULT, Stated(None, None, None, offset, None, None), None, None, FrameOrder.ANGLE_MAJOR, None, None, None,
+        each=False, sheet=False,
+    )  # fmt: skip
+    refuse_scale(microscope, (counts.shape[-2], counts.shape[-1]), path)
+    frames = torch.as_tensor(above_offset(counts, microscope.camera, offset, path)[0])
+    with _told_of(path):
+        images: Image = _images(frames, microscope, _stripes(frames, microscope, options), DEFAULT)[0].numpy()
+    return images
 
 
 @contextmanager

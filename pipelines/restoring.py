@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.stacks import camera_told, refuse_unusable, stacks_of
+from pipelines.stacks import Stated, camera_told, microscope_of, refuse_unusable, stacks_of
 from pipelines.stage import project_root
 from sim_models.config import BadInput
-from sim_models.field import FrameOrder
+from sim_models.field import FrameOrder, Image
 from sim_models.images import ImageFile, read, write_ome
 from sim_models.restorer import SETTINGS, Card, Restorer
 
@@ -35,7 +35,7 @@ def restore_file(
     model: str,
     out: Path,
     order: FrameOrder,
-    pixel_um: float | None,
+    stated: Stated,
     tile_px: int,
     progress: Callable[[int, int], None],
 ) -> Restoration:
@@ -46,7 +46,7 @@ def restore_file(
         model: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or the folder of a restorer.
         out: the OME-TIFF to write.
         order: of the frames, where the file does not say it itself.
-        pixel_um: edge of a raw pixel, where the file does not say it.
+        stated: what the file does not say of the microscope.
         tile_px: fields larger than this are restored in tiles.
         progress: told of every tile, as (done, all).
 
@@ -58,17 +58,18 @@ def restore_file(
     restorer = load(model)
     card = restorer.card
     stacks = stacks_of(file, (card.angles, card.phases), order, path, "the model restores stacks of")
-    pixel_um = pixel_um or file.pixel_um
+    pixel_um = stated.pixel_um or file.pixel_um
     if pixel_um is None:
         raise BadInput(
             f"{path}: does not say its pixel size; give it with --pixel-um, for example --pixel-um 0.065"
         )
     refuse_unusable(stacks, path)
-    tiles = None if max(stacks.shape[-2:]) <= tile_px else tile_px
+    inputs = _inputs(stacks, restorer.recipe.task.input, file, stated, path)
+    tiles = None if max(inputs.shape[-2:]) <= tile_px else tile_px
     restored = np.stack(
-        [restorer(stack, tiles, _nth(number, len(stacks), progress)) for number, stack in enumerate(stacks)]
+        [restorer(each, tiles, _nth(number, len(inputs), progress)) for number, each in enumerate(inputs)]
     )
-    fine_um = pixel_um / restorer.recipe.task.scale
+    fine_um = pixel_um * stacks.shape[-1] / restored.shape[-1]
     data, axes = (restored[0], "YX") if len(restored) == 1 else (restored, "TYX")
     name = path.absolute().name
     facts = {
@@ -81,6 +82,18 @@ def restore_file(
     return Restoration(
         out, data.shape, fine_um, (*file.warnings, *_doubts(stacks, pixel_um, restorer.card, file))
     )
+
+
+def _inputs(stacks: Image, role: str, file: ImageFile, stated: Stated, path: Path) -> Image:
+    """What a model takes of raw stacks (T, A, P, Y, X): these themselves, or an image made of each."""
+    if role == "raw":
+        return stacks
+    if role == "widefield":
+        widefields: Image = stacks.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
+        return widefields
+    from pipelines.reconstructing import reconstructions  # draws in all of classical SIM
+
+    return reconstructions(stacks, microscope_of(file, stated, path), stated.offset, path)
 
 
 def _nth(number: int, num_stacks: int, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:

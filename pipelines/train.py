@@ -13,7 +13,7 @@ def main(key: str) -> None:
     params = read_params()
     model = params.model(key)
     job = Job(
-        recipe=model.recipe,
+        recipe=model.recipe.in_full(),
         training=model.training,
         dataset=str((DATA / "fields" / model.structure).resolve()),
         source=None,

@@ -22,6 +22,30 @@ class FreezeRange(Settings):
             raise ValueError(f"end {self.end} must not be before start {self.start}")
         return self
 
+    @classmethod
+    def of_layers(cls, network: Network, start: int, end: int) -> Self:
+        """The stages of the layers [start, end) of the published model, as it counts them.
+
+        Raises:
+            BadInput: if no such list is known, or the range reaches past it, holds stages that do not follow each
+                other, or cuts one in two.
+        """
+        layers = network.published_layers()
+        if not layers:
+            raise BadInput("no list of layers was published for this network; give a range of its stages")
+        if not 0 <= start <= end <= len(layers):
+            raise BadInput(f"layers [{start}, {end}) are not among the {len(layers)} of the published model")
+        stages, chosen = tuple(network.stages()), set(layers[start:end]) - {""}
+        left = set(layers[:start] + layers[end:]) - {""}
+        if cut := chosen & left:
+            bounds = [place for place in range(len(layers) + 1) if not _cuts(layers, place)]
+            raise BadInput(
+                f"layers [{start}, {end}) cut the stage {min(cut)} in two; a range may begin and end at "
+                f"{', '.join(map(str, bounds))}"
+            )
+        places = sorted(stages.index(name) for name in chosen)
+        return cls(start=places[0], end=places[-1] + 1) if places else cls(start=0, end=0)
+
     def names(self, network: Network) -> tuple[str, ...]:
         """The frozen stages, from input to output.
 
@@ -47,6 +71,11 @@ class FreezeRange(Settings):
         if not names:
             return "none"
         return names[0] if len(names) == 1 else f"{names[0]}-{names[-1]}"
+
+
+def _cuts(layers: tuple[str, ...], place: int) -> bool:
+    """Whether a stage has layers on both sides of a place between two layers."""
+    return bool((set(layers[:place]) & set(layers[place:])) - {""})
 
 
 def freeze(network: Network, freeze_range: FreezeRange) -> None:

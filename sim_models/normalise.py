@@ -2,10 +2,13 @@
 
 Input and target are both mapped by x -> (x - offset) / scale and the output is mapped back. So
 restored images keep photons or counts, and a brighter stack gives a restoration as much brighter.
-Statistics are taken of the mean over frames, which at low light is far less noisy than one frame.
+Statistics are best taken of the mean over frames, which at low light is far less noisy than one frame.
+
+Published systems map targets by statistics of their own; what is restored then has no unit but where these are
+those of the whole dataset.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal, Self, TypeVar
 
 import numpy as np
@@ -39,8 +42,13 @@ class NormaliserSettings(Settings):
 
     scope: Literal["stack", "dataset"]
     """`stack`: each stack by its own statistics; `dataset`: all by those of the training stacks"""
-    kind: Literal["percentile", "minmax", "standardise"]
-    """offset and offset + scale are: two percentiles; minimum and maximum; mean and one deviation above"""
+    kind: Literal["percentile", "minmax", "standardise", "maximum"]
+    """offset and offset + scale are: two percentiles; minimum and maximum; mean and one deviation above; zero and the
+    maximum"""
+    of: Literal["mean", "frames"]
+    """what statistics are taken of: the mean over frames, or all frames"""
+    target: Literal["as_input", "own"]
+    """by which numbers targets are mapped: those of their input, or their own"""
     low_percent: float | None = Field(ge=0, le=100)
     """None unless `kind` is `percentile`"""
     high_percent: float | None = Field(ge=0, le=100)
@@ -63,37 +71,67 @@ class Normaliser(Settings):
     settings: NormaliserSettings
     fitted: Affine | None
     """None for scope `stack`, where there is nothing to remember"""
+    fitted_target: Affine | None
+    """None unless targets of scope `dataset` have numbers of their own"""
 
     @model_validator(mode="after")
     def _fitted_fits_scope(self) -> Self:
-        if (self.fitted is None) != (self.settings.scope == "stack"):
+        dataset = self.settings.scope == "dataset"
+        if (self.fitted is not None) != dataset:
             raise ValueError("fitted must be present for scope 'dataset' and null for scope 'stack'")
+        if (self.fitted_target is not None) != (dataset and self.settings.target == "own"):
+            raise ValueError("fitted_target must be present for scope 'dataset' and target 'own', else null")
         return self
 
     @classmethod
-    def fit(cls, settings: NormaliserSettings, stacks: Iterable[Image]) -> Self:
-        """Make a normaliser from the input stacks (..., Y, X) of the training fields.
+    def fit(cls, settings: NormaliserSettings, stacks: Sequence[Image], targets: Sequence[Image]) -> Self:
+        """Make a normaliser from inputs (..., Y, X) and targets of the training fields.
 
         Raises:
-            BadInput: if their mean over frames is constant (scope `dataset` only).
+            BadInput: if what statistics are taken of is constant (scope `dataset` only).
         """
         if settings.scope == "stack":
-            return cls(settings=settings, fitted=None)
-        pixels = np.concatenate([_widefield(stack).ravel() for stack in stacks])
-        return cls(settings=settings, fitted=_affine(settings, pixels))
+            return cls(settings=settings, fitted=None, fitted_target=None)
+        own = settings.target == "own"
+        return cls(
+            settings=settings,
+            fitted=_affine(settings, _joined(stacks, settings.of)),
+            fitted_target=_affine(settings, _joined(targets, "frames")) if own else None,
+        )
 
     def of(self, stack: Image) -> Affine:
         """Offset and scale for one input stack (..., Y, X).
 
         Raises:
-            BadInput: if its mean over frames is constant.
+            BadInput: if what statistics are taken of is constant.
         """
-        return self.fitted or _affine(self.settings, _widefield(stack))
+        return self.fitted or _affine(self.settings, _pixels(stack, self.settings.of))
+
+    def of_target(self, stack: Image, target: Image) -> Affine:
+        """Offset and scale for the target of a stack.
+
+        Raises:
+            BadInput: if what statistics are taken of is constant.
+        """
+        if self.settings.target == "as_input":
+            return self.of(stack)
+        return self.fitted_target or _affine(self.settings, _pixels(target, "frames"))
+
+    def of_restored(self, stack: Image) -> Affine:
+        """Offset and scale by which what is restored from a stack goes back to a unit.
+
+        Where every target had numbers of its own nobody knows them: those of the stack have to do.
+        """
+        return self.fitted_target or self.of(stack)
 
 
-def _widefield(stack: Image) -> NDArray[np.float64]:
+def _pixels(stack: Image, of: str) -> NDArray[np.float64]:
     frames = stack.reshape(-1, *stack.shape[-2:])
-    return np.asarray(frames.mean(axis=0, dtype=np.float64))
+    return np.asarray(frames.mean(axis=0, dtype=np.float64) if of == "mean" else frames, dtype=np.float64)
+
+
+def _joined(stacks: Sequence[Image], of: str) -> NDArray[np.float64]:
+    return np.concatenate([_pixels(stack, of).ravel() for stack in stacks])
 
 
 def _affine(settings: NormaliserSettings, pixels: NDArray[np.float64]) -> Affine:
@@ -110,6 +148,8 @@ def _affine(settings: NormaliserSettings, pixels: NDArray[np.float64]) -> Affine
 def _offset_and_scale(settings: NormaliserSettings, pixels: NDArray[np.float64]) -> tuple[float, float]:
     if settings.kind == "standardise":
         return float(pixels.mean()), float(pixels.std())
+    if settings.kind == "maximum":
+        return 0.0, float(pixels.max())
     if settings.kind == "minmax":
         low, high = pixels.min(), pixels.max()
     else:

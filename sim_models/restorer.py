@@ -89,9 +89,9 @@ class Restorer:
         Raises:
             BadInput: if the number of frames is wrong or the stack holds no image.
         """
-        stack = as_channels(stack)
-        self._refuse(stack)
-        affine = self.normaliser.of(stack)
+        self._refuse(as_channels(stack))
+        stack = self.recipe.task.chosen(stack)
+        affine, back = self.normaliser.of(stack), self.normaliser.of_restored(stack)
         device = next(self.network.parameters()).device
         self.network.eval()
 
@@ -116,16 +116,23 @@ class Restorer:
                 divisor=self.network.divisor,
                 progress=progress,
             )
-        output: NDArray[np.float32] = affine.restore(restored)[0]
+        output: NDArray[np.float32] = back.restore(restored)[0]
         return output
 
+    @property
+    def num_frames(self) -> int:
+        """How many frames it is given, of which it may choose some."""
+        return self.card.angles * self.card.phases if self.recipe.task.input == "raw" else 1
+
     def _refuse(self, stack: Image) -> None:
-        frames = stack.shape[0]
-        if frames != self.channels[0]:
+        frames, role = stack.shape[0], self.recipe.task.input
+        if frames != self.num_frames and role == "raw":
             raise BadInput(
-                f"the stack has {frames} frames but the model restores {self.channels[0]} "
+                f"the stack has {frames} frames but the model restores {self.num_frames} "
                 f"({self.card.angles} angles x {self.card.phases} phases); give a stack of that layout or another model"
             )
+        if frames != self.num_frames:
+            raise BadInput(f"{frames} images are given but the model restores one, a {role}; give that alone")
         if stack.dtype == bool or np.iscomplexobj(stack):
             raise BadInput(
                 f"the stack holds values of type {stack.dtype}, which no camera gives; give raw frames"

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
 from sim_models.config import BadInput, Settings
@@ -18,12 +18,41 @@ class Task(Settings):
     """Which image of a field goes in, which comes out, and how much finer its grid is."""
 
     input: Literal["raw", "widefield", "reconstruction"]
+    frames: Literal["all", "first_phase", "first_phase_and_mean"]
+    """which of a raw stack: all; the first phase of every angle; these and the mean of all (U-Net-SIM3 and -SIM4 of
+    Jin et al., Nat. Commun. 11:1934, 2020)"""
     target: Literal["raw_clean", "reconstruction", "reference"]
     scale: PositiveInt
 
+    @model_validator(mode="after")
+    def _frames_are_of_a_stack(self) -> Self:
+        if self.frames != "all" and self.input != "raw":
+            raise ValueError(
+                f"frames '{self.frames}' chooses from a raw stack, but the input is '{self.input}'"
+            )
+        return self
+
     def input_of(self, field: Field) -> Image:
-        """The input of a field as channels: (A, P, Y, X) becomes (A * P, Y, X), angle-major."""
-        return as_channels(field.image(self.input))
+        """The input of a field as channels: (A, P, Y, X) becomes (C, Y, X), angle-major."""
+        return self.chosen(field.image(self.input))
+
+    def chosen(self, stack: Image) -> Image:
+        """The chosen frames of a stack (A, P, Y, X) as channels (C, Y, X); other images as they are.
+
+        Raises:
+            BadInput: if angles and phases of frames to be chosen from are not told apart.
+        """
+        if self.frames == "all":
+            return as_channels(stack)
+        if stack.ndim != 4:
+            raise BadInput(
+                f"an array of {' x '.join(map(str, stack.shape))} does not tell angles from phases, but the model "
+                "takes the first phase of every angle; give angles x phases x rows x columns"
+            )
+        first = stack[:, 0]
+        if self.frames == "first_phase":
+            return first
+        return np.concatenate([first, stack.mean(axis=(0, 1), dtype=np.float64)[None].astype(stack.dtype)])
 
     def target_of(self, field: Field) -> Image:
         """The target of a field as channels (C, scale * Y, scale * X)."""
@@ -88,9 +117,12 @@ class Samples:
                 f"{field.name}: '{self.task.target}' is {_size(target)} but '{self.task.input}' is {_size(stack)}; "
                 f"a task of scale {self.task.scale} needs {expected[0]} x {expected[1]}"
             )
-        affine = normaliser.of(stack)
+        affines = normaliser.of(stack), normaliser.of_target(stack, target)
         return Sample(
-            *(torch.from_numpy(affine.normalise(image.astype(np.float32))) for image in (stack, target))
+            *(
+                torch.from_numpy(affine.normalise(image.astype(np.float32)))
+                for affine, image in zip(affines, (stack, target), strict=True)
+            )
         )
 
     @property

@@ -135,15 +135,16 @@ def recipe() -> Recipe:
     return parse(
         Recipe,
         {
-            "task": {"input": "raw", "target": "reference", "scale": 2},
+            "task": {"input": "raw", "frames": "all", "target": "reference", "scale": 2},
             "network": {
                 "name": "unet",
                 "width": 4,
                 "depth": 2,
-                "batch_norm": True,
+                "batch_norm": "running",
                 "up": "nearest",
                 "skip": "concatenate",
                 "output": "linear",
+                "enlarge": "after",
                 "init": "he_zero_head",
             },
             "method": {"name": "supervised", "loss_terms": {"terms": {"l1": 1.0}}, "residual": "widefield"},
@@ -152,6 +153,8 @@ def recipe() -> Recipe:
                 "kind": "percentile",
                 "low_percent": 1.0,
                 "high_percent": 99.9,
+                "of": "mean",
+                "target": "as_input",
             },
         },
         "recipe",

@@ -22,7 +22,7 @@ class Tree(Settings):
 
 
 def values(**changes: Any) -> dict[str, Any]:
-    network = {"name": "rednet", "filters": 4, "pairs": 2, "output": "linear"}
+    network = {"name": "rednet", "filters": 4, "pairs": 2, "output": "linear", "skips": "symmetric"}
     return {"network": network, "training": {"short": {"steps": 5, "rate": 0.1}}} | changes
 
 
@@ -43,7 +43,7 @@ def test_every_mistake_is_told_at_once_by_its_address() -> None:
     assert told.startswith("params.yaml: ")
     for mistake in (
         "network.width: Input should be greater than or equal to 1 (found -1)",
-        "network.batch_norm: Input should be a valid boolean (found 'no')",
+        "network.batch_norm: Input should be 'none', 'running' or 'own' (found 'no')",
         "network.output: Field required",
         "training.short.steps: Input should be greater than 0 (found 0)",
         "training.short.rate: Field required",

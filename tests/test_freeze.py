@@ -21,17 +21,20 @@ def unet_with_batch_norm() -> Network:
         name="unet",
         width=4,
         depth=2,
-        batch_norm=True,
+        batch_norm="running",
         up="transposed",
         skip="concatenate",
         output="linear",
+        enlarge="after",
         init="torch",
     ).build(3, 1, scale=2)
 
 
 def small_rednet() -> Network:
     torch.manual_seed(0)
-    return rednet.Settings(name="rednet", filters=4, pairs=2, output="linear").build(3, 1, scale=2)
+    return rednet.Settings(name="rednet", filters=4, pairs=2, output="linear", skips="symmetric").build(
+        3, 1, scale=2
+    )
 
 
 def train_an_epoch(network: nn.Module) -> None:
@@ -145,3 +148,66 @@ def _copy(network: Network) -> dict[tuple[str, str], torch.Tensor]:
         for stage, module in network.stages().items()
         for name, tensor in module.state_dict().items()
     }
+
+
+FAIRSIM = unet.Settings(
+    name="unet", width=1, depth=5, batch_norm="none", up="nearest", skip="concatenate", output="relu",
+    enlarge="after", init="torch",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("build", "layers"),
+    [
+        (lambda: FAIRSIM.build(1, 1, 1), 39),
+        (
+            lambda: rednet.Settings(
+                name="rednet", filters=1, pairs=7, output="relu", skips="symmetric"
+            ).build(1, 1, 1),
+            45,
+        ),
+        (
+            lambda: rednet.Settings(
+                name="rednet", filters=1, pairs=10, output="relu", skips="symmetric"
+            ).build(15, 1, 2),
+            65,
+        ),
+    ],
+    ids=["U-Net-fairSIM", "RED-fairSIM", "SR-REDSIM"],
+)
+def test_published_lists_of_layers_are_as_long_as_published(
+    build: Callable[[], Network], layers: int
+) -> None:
+    network = build()
+    listed = network.published_layers()
+    assert len(listed) == layers
+    assert set(listed) - {""} == set(network.stages())
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "label"),
+    [
+        (0, 0, "none"),
+        (0, 4, "enc1"),
+        (0, 3, "enc1"),  # pooling has no weights
+        (0, 16, "enc1-enc5"),
+        (16, 18, "bottleneck"),
+        (18, 38, "dec5-dec1"),
+        (38, 39, "head"),
+    ],
+)
+def test_ranges_of_published_layers_are_ranges_of_stages(start: int, end: int, label: str) -> None:
+    network = FAIRSIM.build(1, 1, 1)
+    assert FreezeRange.of_layers(network, start, end).label(network) == label
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        (0, 2, r"cut the stage enc1 in two; a range may begin and end at 0, 1, 3, 4, 6"),
+        (0, 40, r"\[0, 40\) are not among the 39"),
+    ],
+)
+def test_other_ranges_of_layers_are_refused(start: int, end: int, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        FreezeRange.of_layers(FAIRSIM.build(1, 1, 1), start, end)

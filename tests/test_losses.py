@@ -1,10 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from skimage.metrics import structural_similarity
 
-from sim_models.losses import CHARBONNIER_EPSILON, LOSSES, LossSettings
+from sim_models.losses import CHARBONNIER_EPSILON, LOSSES, LossSettings, dissimilarity
 
 ZEROS = torch.zeros(2, 1, 4, 4)
 
@@ -41,3 +43,22 @@ def test_terms_are_weighted_and_named() -> None:
 def test_useless_terms_are_refused(terms: dict[str, float], sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         LossSettings(terms=terms)
+
+
+def test_dissimilarity_is_that_of_another_implementation() -> None:
+    random = np.random.default_rng(0)
+    one, other = random.random((2, 40, 48)).astype(np.float32)
+    similarity = structural_similarity(
+        one, other, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0, full=True
+    )[1][5:-5, 5:-5].mean()
+    found = dissimilarity(torch.tensor(one)[None, None], torch.tensor(other)[None, None])
+    assert found.item() == pytest.approx(1 - similarity, abs=1e-5)
+    assert dissimilarity(*[torch.tensor(one)[None, None]] * 2).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["scale_free_mse", "scale_free_dissimilarity"])
+def test_scale_free_terms_do_not_see_brightness(name: str) -> None:
+    prediction, target = torch.rand(2, 3, 1, 16, 16)
+    term = LOSSES[name](prediction, target)
+    torch.testing.assert_close(LOSSES[name](7 * prediction + 3, 0.2 * target - 1), term)
+    assert LOSSES[name](5 * target + 2, target) < 1e-6 < term

@@ -23,14 +23,14 @@ def test_a_recipe_survives_json_with_the_kind_of_its_network_and_method(recipe: 
 
 def test_another_network_is_another_name(recipe: Recipe) -> None:
     values = recipe.model_dump(mode="json")
-    values["network"] = {"name": "rednet", "filters": 4, "pairs": 1, "output": "linear"}
+    values["network"] = {"name": "rednet", "filters": 4, "pairs": 1, "output": "linear", "skips": "symmetric"}
     assert parse(Recipe, values, "here").network.build(9, 1, 2).stages()
 
 
 @pytest.mark.parametrize(
     ("section", "changes", "told"),
     [
-        ("network", {"name": "unnet"}, r"network: .*'unnet'.*'rednet', 'unet'"),
+        ("network", {"name": "unnet"}, r"network: .*'unnet'.*'rednet'.*'unet'"),
         ("network", {"depht": 3}, r"network.depht: unknown key"),
         ("method", {"name": "magic"}, r"method.name: .*'supervised'.*found 'magic'"),
         (

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from sim_models.config import BadInput
 from sim_models.field import Field
@@ -15,13 +16,15 @@ from sim_models.recipe import Recipe
 from sim_models.samples import Sample, Samples, Share, Task
 
 ALONE = Share()
-TASK = Task(input="widefield", target="reference", scale=2)
+TASK = Task(input="widefield", frames="all", target="reference", scale=2)
 
 
 def as_it_is() -> Normaliser:
     """Leaves values as they are, so that tests can recognise them."""
-    settings = NormaliserSettings(scope="dataset", kind="minmax", low_percent=None, high_percent=None)
-    return Normaliser.fit(settings, [np.array([[0.0, 1.0]])])
+    settings = NormaliserSettings(
+        scope="dataset", kind="minmax", low_percent=None, high_percent=None, of="mean", target="as_input"
+    )
+    return Normaliser.fit(settings, [np.array([[0.0, 1.0]])], [])
 
 
 def ramp(rows: int, columns: int, scale: int) -> NDArray[np.float32]:
@@ -48,7 +51,7 @@ def ramps(make_field: Callable[..., Field]) -> Samples:
 @pytest.fixture
 def samples(make_field: Callable[..., Field], recipe: Recipe) -> Samples:
     fields = [make_field(cell) for cell in range(3)]
-    return Samples(fields, recipe.task, Normaliser.fit(recipe.normaliser, []))
+    return Samples(fields, recipe.task, Normaliser.fit(recipe.normaliser, [], []))
 
 
 def same(first: Sample, second: Sample) -> bool:
@@ -104,7 +107,7 @@ def test_workers_share_the_validation_fields(samples: Samples, workers: int) -> 
 def test_frames_are_channels_angle_by_angle(make_field: Callable[..., Field]) -> None:
     field = make_field()
     raw = field.image("raw")
-    task = Task(input="raw", target="reference", scale=2)
+    task = Task(input="raw", frames="all", target="reference", scale=2)
     assert np.array_equal(task.input_of(field)[4], raw[1, 1])
     assert np.array_equal(task.input_of(field)[2], raw[0, 2])
     assert task.target_of(field).shape == (1, 64, 64)
@@ -121,7 +124,11 @@ def test_input_and_target_are_mapped_by_the_input_alone(
     field = make_field(0)
     brighter = field.with_images({"reference": 3 * field.image("reference")})
     normaliser = Normaliser.fit(
-        NormaliserSettings(scope="stack", kind="minmax", low_percent=None, high_percent=None), []
+        NormaliserSettings(
+            scope="stack", kind="minmax", low_percent=None, high_percent=None, of="mean", target="as_input"
+        ),
+        [],
+        [],
     )
     task = samples.task
     (pair,), (bright,) = (Samples([each], task, normaliser).pairs for each in (field, brighter))
@@ -157,4 +164,26 @@ def test_a_field_without_the_role_is_refused(make_field: Callable[..., Field]) -
     with pytest.raises(
         BadInput, match=r"discs/cell_000/high: has no image of role 'reference' \(it has raw\)"
     ):
-        Samples([lacking], Task(input="raw", target="reference", scale=2), as_it_is())
+        Samples([lacking], Task(input="raw", frames="all", target="reference", scale=2), as_it_is())
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [("all", list(range(9))), ("first_phase", [0, 3, 6]), ("first_phase_and_mean", [0, 3, 6, 4])],
+)
+def test_a_task_chooses_frames_of_a_stack(frames: str, expected: list[int]) -> None:
+    """Every frame holds its number, and the mean of all is 4."""
+    stack = np.broadcast_to(np.arange(9.0).reshape(3, 3, 1, 1), (3, 3, 4, 5))
+    task = TASK.model_copy(update={"input": "raw", "frames": frames})
+    assert task.chosen(stack)[:, 0, 0].tolist() == expected
+
+
+def test_frames_cannot_be_chosen_where_angles_are_not_told_from_phases() -> None:
+    task = TASK.model_copy(update={"input": "raw", "frames": "first_phase"})
+    with pytest.raises(BadInput, match="9 x 4 x 5 does not tell angles from phases"):
+        task.chosen(np.zeros((9, 4, 5)))
+
+
+def test_frames_are_chosen_of_raw_stacks_alone() -> None:
+    with pytest.raises(ValidationError, match="chooses from a raw stack, but the input is 'widefield'"):
+        Task(input="widefield", frames="first_phase", target="reference", scale=2)

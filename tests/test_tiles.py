@@ -16,17 +16,20 @@ def networks() -> dict[str, Network]:
         name="unet",
         width=4,
         depth=2,
-        batch_norm=True,
+        batch_norm="running",
         up="transposed",
         skip="concatenate",
         output="linear",
+        enlarge="after",
         init="torch",
     )
-    nearest = small_unet.model_copy(update={"up": "nearest", "batch_norm": False})
+    nearest = small_unet.model_copy(update={"up": "nearest", "batch_norm": "none"})
     built: dict[str, Network] = {
         "unet": small_unet.build(3, 2, scale=2),
         "unet_nearest": nearest.build(3, 1, scale=1),
-        "rednet": rednet.Settings(name="rednet", filters=4, pairs=2, output="linear").build(3, 1, scale=2),
+        "rednet": rednet.Settings(
+            name="rednet", filters=4, pairs=2, output="linear", skips="symmetric"
+        ).build(3, 1, scale=2),
     }
     # Batch statistics as after training, so that evaluation mode does something.
     built["unet"].train()(torch.rand(4, 3, 16, 16))

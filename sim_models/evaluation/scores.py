@@ -33,15 +33,16 @@ def restore(fields: Sequence[Field], arms: Mapping[str, Restorer]) -> Iterator[R
     task = next(iter(arms.values())).recipe.task
     for field in fields:
         images: dict[str, Image] = {
-            name: restorer(restorer.recipe.task.input_of(field)) for name, restorer in arms.items()
+            name: restorer(field.image(restorer.recipe.task.input)) for name, restorer in arms.items()
         }
+        target = task.target_of(field)[0]
         for name, baseline in BASELINES.items():
-            image = baseline(field, task.scale)
+            image = baseline(field, target.shape[-1] // field.image("raw").shape[-1])
             if image is not None:
                 images[name] = image
         checked = {name: consistency(image, field) for name, image in images.items()}
         known = {name: found for name, found in checked.items() if found is not None}
-        yield Restored(field, task.target_of(field)[0], images, known)
+        yield Restored(field, target, images, known)
 
 
 def score(restored: Restored, border_px: int) -> pd.DataFrame:

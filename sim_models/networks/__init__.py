@@ -39,6 +39,13 @@ class Network(nn.Module, ABC):
         """The stages by name, from input to output."""
         return dict(self.named_children())
 
+    def published_layers(self) -> tuple[str, ...]:
+        """The layers of the published model in the order it lists them, each as the stage that holds its weights.
+
+        Empty for layers without weights. Published freeze ranges count in these. Nothing where no list is known.
+        """
+        return ()
+
     @property
     def smallest_px(self) -> int:
         """Smallest height and width: fewer pixels cannot be mirrored up to `divisor`."""

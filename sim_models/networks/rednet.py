@@ -1,11 +1,14 @@
 """RED-Net, the residual encoder-decoder (Mao, Shen & Yang 2016), as used for SIM by Shah et al. 2021."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sim_models.networks import Network, NetworkSettings
+
+LATE = 3
+"""blocks that take their skip from elsewhere in the published file"""
 
 
 class Settings(NetworkSettings):
@@ -18,6 +21,15 @@ class Settings(NetworkSettings):
     """the encoder has 2 * pairs + 1 convolutions, and the decoder one block for each pair"""
     output: Literal["linear", "relu"]
     """`relu` cannot give values below the offset of the normaliser"""
+    skips: Literal["symmetric", "published_file"]
+    """what a decoder block adds: what its own pair of the encoder saw; or, in the last three, what the pairs three
+    below saw, as in the file that was published for SR-REDSIM"""
+
+    @model_validator(mode="after")
+    def _pairs_to_take_from(self) -> Self:
+        if self.skips == "published_file" and self.pairs < 2 * LATE:
+            raise ValueError(f"skips 'published_file' need at least {2 * LATE} pairs")
+        return self
 
     @property
     def divisor(self) -> int:
@@ -35,7 +47,7 @@ class REDNet(Network):
     def __init__(self, settings: Settings, channels_in: int, channels_out: int, scale: int) -> None:
         # Every 3 x 3 layer reaches one pixel: encoder and blocks 4 * pairs + 1, the head at most three.
         super().__init__(scale, settings.divisor, halo_px=4 * settings.pairs + 4)
-        self.pairs = settings.pairs
+        self.pairs, self.late = settings.pairs, LATE if settings.skips == "published_file" else 0
         filters = settings.filters
         for level in range(1, self.pairs + 1):
             above = channels_in if level == 1 else filters
@@ -46,6 +58,13 @@ class REDNet(Network):
             self.add_module(f"dec{level}", _Block(filters))
         self.head = _head(filters, channels_out, scale, settings.output)
 
+    def published_layers(self) -> tuple[str, ...]:
+        """As Keras lists those of RED-fairSIM and SR-REDSIM: input, convolutions, (transposed convolution, addition,
+        rectifier, transposed convolution), ..., and one or, where it enlarges, three transposed convolutions."""
+        down = [f"enc{level}" for level in range(1, self.pairs + 1) for _ in range(2)]
+        up = [name for level in range(self.pairs, 0, -1) for name in (f"dec{level}", "", "", f"dec{level}")]
+        return ("", *down, "bottleneck", *up, *["head"] * (1 if self.scale == 1 else 3))
+
     def compute(self, frames: Tensor) -> Tensor:
         """Encode with what each pair saw kept, then decode adding it."""
         seen = []
@@ -55,7 +74,8 @@ class REDNet(Network):
             seen.append(features)
         features = self.bottleneck(features)
         for level in range(self.pairs, 0, -1):
-            features = self.get_submodule(f"dec{level}")(features, seen.pop())
+            pair = level + LATE if level <= self.late else level
+            features = self.get_submodule(f"dec{level}")(features, seen[pair - 1])
         restored: Tensor = self.head(features)
         return restored
 

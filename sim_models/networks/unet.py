@@ -18,15 +18,18 @@ class Settings(NetworkSettings):
     """feature maps of the first level; every level below has twice as many"""
     depth: int = Field(ge=1, le=8)
     """number of times the image is halved"""
-    batch_norm: bool
-    """normalise after every 3 x 3 convolution"""
+    batch_norm: Literal["none", "running", "own"]
+    """after every 3 x 3 convolution (Ioffe & Szegedy 2015), in use by the running statistics of training; `own` takes
+    those of the batch at hand in use as well, which published scripts did for one image at a time"""
     up: Literal["transposed", "nearest"]
     """how the decoder doubles an image: a learned 2 x 2 transposed convolution, or repeated pixels"""
     skip: Literal["concatenate", "add"]
     """how the decoder joins what the encoder saw"""
     output: Literal["linear", "relu"]
     """`relu` cannot give values below the offset of the normaliser"""
-
+    enlarge: Literal["before", "after"]
+    """where images become finer, at a scale above 1: frames by bicubic interpolation before the first layer, or the
+    values of the last layer put side by side"""
     init: Literal["torch", "he_zero_head"]
     """first weights: torch's own, or those of `_start_from_nothing`"""
 
@@ -58,28 +61,37 @@ class UNet(Network):
     """Stages enc1 .. encD, bottleneck, decD .. dec1, head.
 
     At scale s > 1 the head gives s * s values per pixel, which `PixelShuffle` puts side by side
-    (Shi et al. 2016).
+    (Shi et al. 2016); or else the frames are enlarged before.
     """
 
     def __init__(self, settings: Settings, channels_in: int, channels_out: int, scale: int) -> None:
         # Two 3 x 3 convolutions on every level on the way down and up reach 6 * 2**depth - 4 pixels, and
         # pooling snaps to a grid of 2**depth pixels: together less than 7 * 2**depth.
-        super().__init__(scale, settings.divisor, halo_px=7 * settings.divisor)
-        self.depth = settings.depth
+        before = scale if settings.enlarge == "before" else 1
+        halo_px = 7 * settings.divisor if before == 1 else -(-7 * settings.divisor // scale) + 2
+        super().__init__(scale, settings.divisor, halo_px)
+        self.depth, self.before = settings.depth, before
         widths = [settings.width * 2**level for level in range(settings.depth + 1)]
         for level, (above, width) in enumerate(zip([channels_in, *widths], widths[:-1], strict=False), 1):
             self.add_module(f"enc{level}", _two_convolutions(above, width, settings.batch_norm))
         self.bottleneck = _two_convolutions(widths[-2], widths[-1], settings.batch_norm)
         for level in range(settings.depth, 0, -1):
             self.add_module(f"dec{level}", _Decoder(widths[level - 1], settings))
-        self.head = _head(settings.width, channels_out, scale, settings.output)
+        self.head = _head(settings.width, channels_out, scale // before, settings.output)
         if settings.init == "he_zero_head":
             _start_from_nothing(self)
+
+    def published_layers(self) -> tuple[str, ...]:
+        """As Keras lists those of U-Net-fairSIM: input, (2 convolutions, pooling), ..., (doubling, joining, 2
+        convolutions), ..., the last convolution."""
+        down = [name for level in range(1, self.depth + 1) for name in (*[f"enc{level}"] * 2, "")]
+        up = [name for level in range(self.depth, 0, -1) for name in ("", "", *[f"dec{level}"] * 2)]
+        return ("", *down, "bottleneck", "bottleneck", *up, "head")
 
     def compute(self, frames: Tensor) -> Tensor:
         """Go down with what each level saw kept, come up again joining it."""
         seen = []
-        features = frames
+        features = enlarged(frames, self.before)
         for level in range(1, self.depth + 1):
             features = self.get_submodule(f"enc{level}")(features)
             seen.append(features)
@@ -89,6 +101,13 @@ class UNet(Network):
             features = self.get_submodule(f"dec{level}")(features, seen.pop())
         restored: Tensor = self.head(features)
         return restored
+
+
+def enlarged(frames: Tensor, scale: int) -> Tensor:
+    """Frames (N, C, Y, X) on a grid that is `scale` times as fine."""
+    if scale == 1:
+        return frames
+    return F.interpolate(frames, scale_factor=scale, mode="bicubic", align_corners=False)
 
 
 class _Decoder(nn.Module):
@@ -112,12 +131,12 @@ class _Decoder(nn.Module):
         return features
 
 
-def _two_convolutions(channels_in: int, width: int, batch_norm: bool) -> nn.Sequential:
+def _two_convolutions(channels_in: int, width: int, batch_norm: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (channels_in, width):
         layers.append(nn.Conv2d(channels, width, 3, padding=1))
-        if batch_norm:
-            layers.append(nn.BatchNorm2d(width))
+        if batch_norm != "none":
+            layers.append(nn.BatchNorm2d(width, track_running_stats=batch_norm == "running"))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
 

@@ -138,7 +138,9 @@ class Registry:
 
 def _signature(restorer: Restorer) -> ModelSignature:
     free = -1
-    frames = (free, restorer.card.angles, restorer.card.phases, free, free)
+    frames: tuple[int, ...] = (free, free, free)
+    if restorer.recipe.task.input == "raw":
+        frames = (free, restorer.card.angles, restorer.card.phases, free, free)
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), frames)]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (free, free, free))]),

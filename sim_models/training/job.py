@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sim_models.config import BadInput, Settings
-from sim_models.field import Field
+from sim_models.field import Field, Image
 from sim_models.freeze import FreezeRange, fingerprint, freeze
 from sim_models.networks import Network
 from sim_models.normalise import Normaliser
@@ -85,7 +85,7 @@ def lay_out(job: Job) -> LaidOut:
     normaliser = (
         source.normaliser
         if source
-        else Normaliser.fit(job.recipe.normaliser, [job.recipe.task.input_of(field) for field in fields])
+        else Normaliser.fit(job.recipe.normaliser, *_inputs_and_targets(job, fields))
     )
     samples = Samples(fields, job.recipe.task, normaliser)
     validation = Samples(validation_fields, job.recipe.task, normaliser)
@@ -115,6 +115,11 @@ def lay_out(job: Job) -> LaidOut:
 def _fields(prepared: Prepared, part: Part) -> tuple[Field, ...]:
     """The fields of one part. A worker takes up dozens of trials on the same data; files are read for the first."""
     return tuple(prepared.fields(part))
+
+
+def _inputs_and_targets(job: Job, fields: Sequence[Field]) -> tuple[list[Image], list[Image]]:
+    task = job.recipe.task
+    return [task.input_of(field) for field in fields], [task.target_of(field) for field in fields]
 
 
 def _nearest(crop_px: int, divisor: int) -> int:

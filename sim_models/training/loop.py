@@ -27,7 +27,8 @@ class TrainingSettings(Settings):
     """edge of a crop in raw pixels"""
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
-    schedule: Literal["constant", "cosine"]
+    schedule: Literal["constant", "cosine", "dlsim_as_run"]
+    """of the rate after the warm-up, see `learning_rate`"""
     warmup_steps: NonNegativeInt
     clip_norm: PositiveFloat
     validate_every: PositiveInt
@@ -156,12 +157,17 @@ def train(
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """The rate of one step: a linear warm-up, then constant or a half cosine to zero."""
+    """The rate of one step: a linear warm-up, then constant, or a half cosine to zero, or as DL-SIM was trained.
+
+    There a misplaced `return` left the full rate for the first 3 of 2000 epochs and 0.005 of it for all others.
+    """
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":
         return settings.learning_rate
     done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    if settings.schedule == "dlsim_as_run":
+        return settings.learning_rate * (1 if done < 3 / 2000 else 0.005)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 

@@ -16,20 +16,24 @@ def test_published_parameter_counts(
     filters: int, pairs: int, channels_in: int, scale: int, parameters: int
 ) -> None:
     with torch.device("meta"):
-        settings = Settings(name="rednet", filters=filters, pairs=pairs, output="relu")
+        settings = Settings(name="rednet", filters=filters, pairs=pairs, output="relu", skips="symmetric")
         network = settings.build(channels_in, 1, scale)
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 
 def test_stage_names() -> None:
-    network = Settings(name="rednet", filters=2, pairs=2, output="linear").build(9, 1, scale=2)
+    network = Settings(name="rednet", filters=2, pairs=2, output="linear", skips="symmetric").build(
+        9, 1, scale=2
+    )
     assert list(network.stages()) == ["enc1", "enc2", "bottleneck", "dec2", "dec1", "head"]
 
 
 def test_skips_reach_the_output() -> None:
     """Without its bottleneck the network still sees its input, through the skips alone."""
     torch.manual_seed(0)
-    network = Settings(name="rednet", filters=4, pairs=2, output="linear").build(1, 1, scale=1)
+    network = Settings(name="rednet", filters=4, pairs=2, output="linear", skips="symmetric").build(
+        1, 1, scale=1
+    )
     for parameter in network.stages()["bottleneck"].parameters():
         torch.nn.init.zeros_(parameter)
     first, second = network(torch.rand(2, 1, 8, 8))

@@ -8,30 +8,33 @@ FAIRSIM = Settings(
     name="unet",
     width=16,
     depth=5,
-    batch_norm=False,
+    batch_norm="none",
     up="nearest",
     skip="concatenate",
     output="relu",
+    enlarge="after",
     init="torch",
 )
 DLSIM = Settings(
     name="unet",
     width=64,
     depth=4,
-    batch_norm=True,
+    batch_norm="running",
     up="transposed",
     skip="concatenate",
     output="linear",
+    enlarge="after",
     init="torch",
 )
 DECONOISING = Settings(
     name="unet",
     width=64,
     depth=2,
-    batch_norm=False,
+    batch_norm="none",
     up="transposed",
     skip="add",
     output="linear",
+    enlarge="after",
     init="torch",
 )
 
@@ -68,10 +71,11 @@ def test_addition_of_unequal_feature_maps_is_refused() -> None:
             name="unet",
             width=4,
             depth=1,
-            batch_norm=False,
+            batch_norm="none",
             up="nearest",
             skip="add",
             output="linear",
+            enlarge="after",
             init="torch",
         )
 
@@ -85,7 +89,8 @@ def test_a_relu_output_is_never_negative() -> None:
 def test_a_zero_head_starts_from_nothing_and_learns() -> None:
     torch.manual_seed(0)
     network = Settings(
-        name="unet", width=4, depth=2, batch_norm=False, up="nearest", skip="concatenate", output="linear",
+        name="unet", width=4, depth=2, batch_norm="none", up="nearest", skip="concatenate", output="linear",
+        enlarge="after",
         init="he_zero_head",
     ).build(3, 1, scale=2)  # fmt: skip
     frames = torch.rand(2, 3, 16, 16)
@@ -102,6 +107,7 @@ def test_a_zero_head_starts_from_nothing_and_learns() -> None:
 def test_a_zero_head_under_a_relu_is_refused() -> None:
     with pytest.raises(ValueError, match="passes no gradient"):
         Settings(
-            name="unet", width=4, depth=1, batch_norm=False, up="nearest", skip="concatenate", output="relu",
+            name="unet", width=4, depth=1, batch_norm="none", up="nearest", skip="concatenate", output="relu",
+            enlarge="after",
             init="he_zero_head",
         )  # fmt: skip

@@ -72,7 +72,7 @@ def _write_split(structure: str, cells: int) -> None:
 
 
 def _write_model(key: str, params: Params) -> None:
-    recipe = params.model(key).recipe
+    recipe = params.model(key).recipe.in_full()
     card = Card(
         structure=params.model(key).structure,
         arm="scratch",
@@ -88,7 +88,7 @@ def _write_model(key: str, params: Params) -> None:
         frozen_stages=(),
     )
     network = recipe.network.build(9, 1, recipe.task.scale)
-    normaliser = Normaliser(settings=recipe.normaliser, fitted=None)
+    normaliser = Normaliser(settings=recipe.normaliser, fitted=None, fitted_target=None)
     Restorer(recipe, network, normaliser, card, (9, 1)).save(Path("models") / key)
 
 
@@ -143,7 +143,7 @@ def _study(key: str, params: Params, chosen: ArmName, all_but_one_pruned: bool) 
     )
     decided, why = choose(arms, 0.0)
     transfer = params.transfer(key)
-    stages = tuple(params.model(transfer.source).recipe.network.build(9, 1, 2).stages())
+    stages = tuple(params.model(transfer.source).recipe.in_full().network.build(9, 1, 2).stages())
     return StudyRecord(
         source=transfer.source,
         structure=transfer.structure,

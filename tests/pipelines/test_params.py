@@ -10,6 +10,7 @@ import yaml
 
 from pipelines.params import Params, read_params
 from sim_models.config import BadInput, parse
+from sim_models.recipes import find
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_all_wrong_names_are_told_at_once(values: Any) -> None:
 @pytest.fixture
 def uneven_px(params: Params) -> int:
     """A crop that the first model's network cannot halve as often as it does."""
-    divisor: int = next(iter(params.models.values())).recipe.network.divisor
+    divisor: int = next(iter(params.models.values())).recipe.in_full().network.divisor
     assert divisor > 1
     return divisor + 1
 
@@ -120,10 +121,38 @@ def test_dvc_must_watch_what_objects_are_drawn_from(values: Any) -> None:
     )
 
 
-def test_a_missing_key_is_told_by_its_address(values: Any) -> None:
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"named": "unett"}, "there is no recipe 'unett'; there are "),
+        ({"faithful": None}, "faithful: Input should be a valid boolean"),
+        ({"network": {"name": "rednet"}}, "network.name must be 'unet', that of recipe 'unet_residual'"),
+        ({"network": {"name": "unet", "dept": 3}}, "recipe.network.dept: unknown key"),
+        ({"task": {"scale": 0}}, "recipe.task.scale: Input should be greater than 0 (found 0)"),
+        ({"shrink": 2}, "shrink: unknown key"),
+    ],
+)
+def test_mistakes_in_the_choice_of_a_recipe_are_told_by_their_address(
+    values: Any, change: dict[str, Any], told: str
+) -> None:
     key = next(iter(values["models"]))
-    del values["models"][key]["recipe"]["network"]["depth"]
-    assert f"models.{key}.recipe.network.depth: Field required" in refused(values)
+    values["models"][key]["recipe"] |= change
+    found = refused(values)
+    assert f"models.{key}.recipe" in found
+    assert told in found
+
+
+def test_what_stands_in_a_choice_is_laid_over_the_recipe(values: Any) -> None:
+    key = next(iter(values["models"]))
+    values["models"][key]["recipe"] |= {
+        "network": {"name": "unet", "width": 5},
+        "normaliser": {"high_percent": 99.0},
+    }
+    recipe = parse(Params, values, "params.yaml").model(key).recipe.in_full()
+    usual = find("unet_residual").recipe
+    assert recipe.network == usual.network.model_copy(update={"width": 5})
+    assert recipe.normaliser.high_percent == 99.0
+    assert recipe.method == usual.method
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def study_params(recipe: Recipe, training: TrainingSettings) -> dict[str, Any]:
     params: dict[str, Any] = yaml.safe_load(PARAMS)
     model = {
         "structure": "microtubules",
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": {"named": "unet_residual", "faithful": False, **recipe.model_dump(mode="json")},
         "training": training.model_dump(mode="json"),
     }
     search = {
@@ -320,7 +320,7 @@ def test_a_model_the_gate_refuses_is_candidate_only(monkeypatch: pytest.MonkeyPa
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
     model = read_params().model(SOURCE)
     job = Job(
-        recipe=model.recipe,
+        recipe=model.recipe.in_full(),
         training=model.training,
         dataset=str(Path("data/fields/microtubules").resolve()),
         source=None,

@@ -19,6 +19,7 @@ from sim_models.evaluation.sheets import Sheet
 from sim_models.field import Field, Illumination, Image
 from sim_models.images import read, write_ome
 from sim_models.optics.estimate import estimate
+from sim_models.restorer import Restorer
 from sim_models.sources.layouts import ome_fields
 from sim_models.sources.objects import microtubules
 from sim_models.sources.simulation import Acquisition, simulate
@@ -801,3 +802,32 @@ def test_what_frames_contradict_is_warned_of(run: Run, stack: Path, tmp_path: Pa
     assert "warning: " in done.err
     assert "times what noise allows" in done.err
     assert read_record(tmp_path / "out.json").consistency_camera.read_noise == 0.1
+
+
+# For models whose input is made of the frames
+
+
+@pytest.mark.parametrize("role", ["reconstruction", "widefield"])
+def test_a_model_of_another_input_makes_it_of_the_frames(
+    run: Run, restorer: Restorer, stack: Path, bright: Field, tmp_path: Path, role: str
+) -> None:
+    """An untrained network adds nothing to what it is given."""
+    scale = 1 if role == "reconstruction" else 2
+    task = restorer.recipe.task.model_copy(update={"input": role, "scale": scale})
+    network = restorer.recipe.network.build(1, 1, scale).eval()
+    recipe = restorer.recipe.model_copy(update={"task": task})
+    Restorer(recipe, network, restorer.normaliser, restorer.card, (1, 1)).save(tmp_path / "model")
+    done = run("restore", stack, "--model", tmp_path / "model", "-o", "restored.tif", *OPTICS)
+    assert done.code == 0, done.err
+    restored = read(tmp_path / "restored.tif")
+    assert restored.pixel_um == pytest.approx(0.0325)
+    if role == "reconstruction":
+        run("reconstruct", stack, "-o", "sim.tif", *OPTICS)
+        np.testing.assert_allclose(restored.data, read(tmp_path / "sim.tif").data, rtol=1e-4, atol=1e-3)
+    else:
+        blocks = restored.data.reshape(96, 2, 96, 2).mean(axis=(1, 3))
+        np.testing.assert_allclose(blocks, bright.image("raw").mean(axis=(0, 1)), rtol=0.1, atol=3)
+    if role == "reconstruction":
+        plain = file_of(read(stack).data, tmp_path / "plain.tif")
+        told = refusal(run("restore", plain, "--model", "model", "-o", "no.tif", "--pixel-um", 0.065))
+        assert "does not say all of its optics; give --na" in told

@@ -9,6 +9,7 @@ import tifffile
 import torch
 
 from pipelines.restoring import Restoration, restore_file
+from pipelines.stacks import Stated
 from sim_models.config import BadInput
 from sim_models.field import FrameOrder
 from sim_models.images import read, write_ome
@@ -46,7 +47,9 @@ def frames() -> np.ndarray:
 
 
 def restore(path: Path, model: str, out: Path, order: FrameOrder = FrameOrder.ANGLE_MAJOR) -> Restoration:
-    return restore_file(path, model, out, order, 0.065, 512, lambda *_: None)
+    return restore_file(
+        path, model, out, order, Stated(0.065, None, None, None, None, None), 512, lambda *_: None
+    )
 
 
 def write_frames(folder: Path, images: np.ndarray) -> Path:

@@ -84,7 +84,9 @@ def test_a_fine_tune_starts_from_its_source(job: Job, source: Path) -> None:
 
 
 def test_a_fine_tune_keeps_the_normaliser_of_its_source(job: Job, restorer: Restorer, tmp_path: Path) -> None:
-    by_dataset = NormaliserSettings(scope="dataset", kind="minmax", low_percent=None, high_percent=None)
+    by_dataset = NormaliserSettings(
+        scope="dataset", kind="minmax", low_percent=None, high_percent=None, of="mean", target="as_input"
+    )
     recipe = job.recipe.model_copy(update={"normaliser": by_dataset})
     first = lay_out(changed(job, recipe=recipe))
     fitted = first.normaliser.fitted
@@ -123,7 +125,7 @@ def test_laid_out_twice_it_starts_from_the_same_weights(job: Job) -> None:
 
 
 def test_a_source_with_another_network_is_refused(job: Job, source: Path) -> None:
-    other = rednet.Settings(name="rednet", filters=4, pairs=1, output="linear")
+    other = rednet.Settings(name="rednet", filters=4, pairs=1, output="linear", skips="symmetric")
     recipe = job.recipe.model_copy(update={"network": other})
     with pytest.raises(BadInput, match=r"a 'unet' for 9 frames cannot start this job's 'rednet'"):
         lay_out(changed(job, recipe=recipe, source=str(source)))

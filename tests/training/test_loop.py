@@ -213,6 +213,13 @@ def test_without_warm_up_it_starts_at_full_rate(training: TrainingSettings) -> N
     assert learning_rate(settings, 0) == 1.0
 
 
+def test_the_learning_rate_of_dlsim_as_run_falls_once_and_for_all(training: TrainingSettings) -> None:
+    changes = {"schedule": "dlsim_as_run", "warmup_steps": 0, "steps": 2000, "learning_rate": 1e-3}
+    settings = training.model_copy(update=changes)
+    rates = [learning_rate(settings, step) for step in range(2000)]
+    assert rates == pytest.approx([1e-3] * 3 + [5e-6] * 1997)
+
+
 def test_the_learning_rate_of_the_settings_reaches_the_optimiser(job: Job) -> None:
     """Adam's first step is as long as the rate, whatever the gradient (Kingma & Ba 2015, section 2.1)."""
     bench, network = lay_out(job), Loud()
