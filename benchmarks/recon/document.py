@@ -51,10 +51,18 @@ def machine() -> dict[str, str]:
     }
 
 
+def counted(targets: list[Target]) -> tuple[int, int]:
+    """How many were met, and how many were not."""
+    decided = [
+        bool(target.met) for target in targets if target.met is not None
+    ]  # NumPy's truth is not Python's
+    return sum(decided), len(decided) - sum(decided)
+
+
 def page(measured: Measured, targets: list[Target], code: str) -> str:
     """The whole page; `code` names the version that ran."""
     rows = measured.rows
-    met, missed = (sum(target.met is verdict for target in targets) for verdict in (True, False))
+    met, missed = counted(targets)
     sections = [
         _head(measured, code),
         f"""## Targets

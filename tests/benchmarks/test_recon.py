@@ -19,6 +19,7 @@ sys.path.insert(0, str(FOLDER))  # its files are scripts, no package
 
 import real_stack  # noqa: E402
 import run_sim_models  # noqa: E402
+from document import counted  # noqa: E402
 from recon_case import Stopwatch, load, peak_mb, save  # noqa: E402
 from rows import OURS, Measured, Row, Rows, score  # noqa: E402
 from scores import Cutoffs, deviations, image_scores, target_image, widefield_image  # noqa: E402
@@ -39,7 +40,7 @@ from simulate import (  # noqa: E402
     main_cases,
     write_case,
 )
-from targets import BRIGHT, check  # noqa: E402
+from targets import BRIGHT, Target, check  # noqa: E402
 
 SMALL = Recipe(shape=(128, 160), stripe_seed=5, object_seed=6)
 FLAT = replace(SMALL, modulation=((0.0,),))
@@ -321,3 +322,8 @@ def test_wave_vectors_of_the_real_stack_may_be_reversed() -> None:
     waves = real_stack.reference_waves() + np.array([[0.1, 0], [0, 0], [0, 30]])
     waves[1] *= -1
     assert real_stack.distances_px(waves) == pytest.approx([0.1, 0, 30])
+
+
+def test_every_verdict_is_counted_once() -> None:
+    verdicts = (True, np.True_, False, np.False_, None)
+    assert counted([Target(1, "name", "limit", "ours", "peer", met) for met in verdicts]) == (2, 2)

@@ -15,7 +15,7 @@ from sim_models.recipes import find, names
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "recipes"))  # scripts, no package
 
-from compute import operations  # noqa: E402
+from compute import operations
 
 Run = Callable[..., Any]
 
