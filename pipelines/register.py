@@ -65,6 +65,13 @@ def main(kind: str, key: str) -> None:
     write_whole(REPORTS / "registered" / f"{key}.json", result.model_dump_json(indent=2) + "\n")
 
 
+INPUTS = {
+    "raw": "raw SIM stacks",
+    "widefield": "wide-field images",
+    "reconstruction": "classical SIM reconstructions",
+}
+
+
 def _candidate(params: Params, kind: str, key: str) -> tuple[str, Path, str | None]:
     """Arm, restorer's folder and parent of what is to be registered."""
     if kind == "models":
@@ -113,10 +120,11 @@ def _register(
         "sim.data": data_version(prepared.folder),
     }
     description = (
-        f"Restores raw SIM stacks of **{prepared.structure}** ({card.angles} angles x {card.phases} phases, "
-        f"{card.pixel_um:g} um pixels; light: {light} {card.unit}). Arm: {arm}; parent: {parent or 'none'}."
+        f"Restores {INPUTS[restorer.recipe.task.input]} of **{prepared.structure}** "
+        f"({card.angles} angles x {card.phases} phases, {card.pixel_um:g} um pixels; light: {light} {card.unit}). "
+        f"Arm: {arm}; parent: {parent or 'none'}."
     )
-    example = prepared.fields("val")[0].image("raw")
+    example = prepared.fields("val")[0].image(restorer.recipe.task.input)
     return registry.register(folder, name, trained, tags, description, example)
 
 
