@@ -1,7 +1,6 @@
 """Classical SIM of a person's own raw stacks: what `sim-models reconstruct` does."""
 
 import hashlib
-import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipelines.outputs import MADE_BY, beside, is_record
+from pipelines.outputs import MADE_BY, beside
+from pipelines.records import Record, TransferRecord, read_record
 from pipelines.stacks import (
     Stated,
     above_offset,
@@ -23,7 +23,7 @@ from pipelines.stacks import (
     refuse_unusable,
     stacks_of,
 )
-from sim_models.config import BadInput, Settings, parse
+from sim_models.config import BadInput
 from sim_models.evaluation.consistency import percent
 from sim_models.evaluation.sheets import TRANSFER_BINS, Sheet, save_sheet
 from sim_models.field import Camera, FrameOrder, Image, Microscope
@@ -104,46 +104,6 @@ class Options:
     def records(self) -> list[Path]:
         """The records that are read."""
         return [record for record in (self.start, self.stripes) if record is not None]
-
-
-class TransferRecord(Settings):
-    """Mean over all directions of a transfer function."""
-
-    frequency_per_um: tuple[float, ...]
-    value: tuple[float, ...]
-
-
-class Record(Settings):
-    """What a reconstruction rests on; stands beside the image as JSON, and can be given to another one."""
-
-    made_by: str
-    files: tuple[str, ...]
-    data_sha256: str
-    """of the raw values as they were read"""
-    angles: int
-    phases: int
-    order: FrameOrder
-    microscope: Microscope
-    offset_counts: tuple[float, ...]
-    """(A,) taken off"""
-    settings: ReconstructionSettings
-    stripes_of: str
-    """the record they were taken from, or `these frames`"""
-    estimate: Estimate
-    """of the mean of all stacks, or of the first one where each has its own"""
-    later: tuple[Estimate, ...]
-    """of the second stack and those after it, where each has its own; else none"""
-    transfer: TransferRecord
-    consistency_camera: Camera
-    """that the frames were compared with, per photo-electron; its read noise and `electrons_per_unit` are fitted to the
-    noise of the frames where they were not stated"""
-    electrons_per_unit: float
-    """photo-electrons for a count above the offset; 1 where the frames are in photo-electrons"""
-    consistency_chi2: float
-    """of the first stack: chi-squared over its expectation"""
-    consistency_flagged_percent: float
-    """of the first stack: share of the image that its own raw frames contradict"""
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -460,18 +420,3 @@ def _sentence(record: Record, image: str) -> str:
         return f"stripes {stripes}"
     contradicted = percent(record.consistency_flagged_percent)
     return f"stripes {stripes}; its own frames contradict {contradicted} % of the {image}"
-
-
-def read_record(path: Path) -> Record:
-    """Read the record of an earlier reconstruction.
-
-    Raises:
-        BadInput: if there is none.
-    """
-    if not path.exists():
-        raise BadInput(f"{path}: does not exist; give the JSON that stands beside a reconstructed image")
-    if not is_record(path):
-        raise BadInput(
-            f"{path}: is no record of a reconstruction; give the JSON that stands beside a reconstructed image"
-        )
-    return parse(Record, json.loads(path.read_text()), str(path))

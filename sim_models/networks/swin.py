@@ -4,11 +4,11 @@ Attention within windows that are shifted from block to block: Liu et al. (2021)
 long skip: SwinIR (Liang et al. 2021).
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sim_models.networks import Network, NetworkSettings
@@ -45,6 +45,12 @@ class Settings(NetworkSettings):
     to the block's input, shifted windows attend across the borders of the field, blocks are left out in use as well
     unless frozen, and the last normalisation has an epsilon of 96"""
 
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+        return self
+
     @property
     def divisor(self) -> int:
         """Windows must be whole."""
@@ -52,8 +58,6 @@ class Settings(NetworkSettings):
 
     def build(self, channels_in: int, channels_out: int, scale: int) -> "SwinT":
         """Make the untrained network."""
-        if self.width % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
         return SwinT(self, channels_in, channels_out, scale)
 
 

@@ -24,7 +24,7 @@ def test_published_parameter_count() -> None:
 
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="5 heads do not divide a width of 8"):
-        build(heads=5)
+        Settings.model_validate(SMALL.model_dump() | {"heads": 5})
 
 
 def reached(network: SwinT, row: int, column: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ import tifffile
 import torch
 
 from pipelines import reconstructing
-from pipelines.reconstructing import Record, read_record
+from pipelines.records import Record, read_record
 from sim_models.config import BadInput, parse
 from sim_models.evaluation.sheets import Sheet
 from sim_models.field import Field, Illumination, Image
