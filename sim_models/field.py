@@ -13,17 +13,31 @@ from sim_models.config import BadInput, Settings
 
 Image = NDArray[np.floating] | NDArray[np.integer]
 
-Role = Literal["raw", "raw_clean", "widefield", "reconstruction", "reference", "truth", "synthetic"]
+Role = Literal[
+    "raw", "raw_clean", "widefield", "reconstruction", "reference", "truth", "synthetic",
+    "volume", "volume_clean", "blinking", "srrf",
+]  # fmt: skip
 """What an image of a field is.
 
 raw             (A, P, Y, X)  frames as the camera gave them
-raw_clean       (A, P, Y, X)  the same at high light
+raw_clean       (A, P, Y, X)  the same with little or no noise, as bright as `raw`
 widefield       (Y, X)        mean over all frames
 reconstruction  (sY, sX)      classical SIM of `raw`
 reference       (sY, sX)      the best image there is of the field
 truth           (sY, sX)      the object itself; only where it was simulated
 synthetic       (A, P, Y, X)  frames made from a restored image by the forward model
+volume          (T, Z, Y, X)  slices at several times, as the camera gave them
+volume_clean    (T, Z, Y, X)  the same with little or no noise, as bright as `volume`
+blinking        (T, Y, X)     frames of fluorophores that go on and off
+srrf            (sY, sX)      radial fluctuations of many of those
 """
+
+AXES: Mapping[Role, str] = {
+    "raw": "APYX", "raw_clean": "APYX", "synthetic": "APYX",
+    "volume": "TZYX", "volume_clean": "TZYX", "blinking": "TYX",
+    "widefield": "YX", "reconstruction": "YX", "reference": "YX", "truth": "YX", "srrf": "YX",
+}  # fmt: skip
+"""axes of each role as files name them"""
 
 
 class FrameOrder(StrEnum):

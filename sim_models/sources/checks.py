@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from sim_models.config import BadInput
-from sim_models.field import Field, Image, Role
+from sim_models.field import AXES, Field, Image
 
-FRAME_ROLES: frozenset[Role] = frozenset({"raw", "raw_clean", "synthetic"})
-"""roles with axes (A, P, Y, X); all others are (Y, X)"""
+AXIS_NAMES = {"A": "angles", "P": "phases", "T": "times", "Z": "slices", "Y": "rows", "X": "columns"}
 
 SATURATED_SHARE = 0.01
 """a frame with more of its pixels than this at the camera's limit has lost its stripes there"""
@@ -30,10 +29,19 @@ def check(field: Field, where: str) -> None:
     for role, image in field.images.items():
         place = f"{where}: image '{role}'"
         _check_values(image, place)
-        if role in FRAME_ROLES:
+        if image.ndim != len(AXES[role]):
+            names = " x ".join(AXIS_NAMES[axis] for axis in AXES[role])
+            raise BadInput(f"{place} has shape {image.shape}; expected {names} ({AXES[role]})")
+        if AXES[role] == "APYX":
             _check_frames(image, field, place)
-        else:
+        elif AXES[role] == "YX":
             _check_size(image, field, place)
+
+
+def raw_rows_and_columns(field: Field) -> tuple[int, int] | None:
+    """Size of the frames as the camera gave them; None where a field has none."""
+    frames = next((image for role, image in field.images.items() if AXES[role] != "YX"), None)
+    return None if frames is None else (frames.shape[-2], frames.shape[-1])
 
 
 def saturated_share(image: Image) -> float:
@@ -64,8 +72,6 @@ def _check_values(image: Image, place: str) -> None:
 
 
 def _check_frames(frames: Image, field: Field, place: str) -> None:
-    if frames.ndim != 4:
-        raise BadInput(f"{place} has shape {frames.shape}; expected angles x phases x rows x columns (APYX)")
     if field.illumination is not None:
         angles, phases = len(field.illumination.phase_rad), len(field.illumination.phase_rad[0])
         if frames.shape[:2] != (angles, phases):
@@ -86,12 +92,10 @@ def _check_frames(frames: Image, field: Field, place: str) -> None:
 
 
 def _check_size(image: Image, field: Field, place: str) -> None:
-    if image.ndim != 2:
-        raise BadInput(f"{place} has shape {image.shape}; expected rows x columns (YX)")
-    frames = next((field.images[role] for role in field.images if role in FRAME_ROLES), None)
-    if frames is None:
+    size = raw_rows_and_columns(field)
+    if size is None:
         return
-    rows, columns = frames.shape[-2:]
+    rows, columns = size
     scale = image.shape[0] // rows
     if scale < 1 or image.shape != (scale * rows, scale * columns):
         raise BadInput(

@@ -1,8 +1,7 @@
 """Our own layout: `<folder>/<cell>/<level>/<role>.ome.tif`, every file saying by itself what it is.
 
 Each file's metadata holds the identity of its field (dataset, structure, cell, level), its role, the
-unit of its values, the microscope and, where known, the illumination; axes are APYX for roles made of
-frames and YX for single images.
+unit of its values, the microscope and, where known, the illumination; axes are those of `field.AXES`.
 """
 
 from collections.abc import Collection, Iterator
@@ -13,9 +12,9 @@ import numpy as np
 
 from sim_models.config import BadInput, parse
 from sim_models.config import Settings as Strict
-from sim_models.field import Camera, Field, Illumination, Image, Microscope, Role
+from sim_models.field import AXES, Camera, Field, Illumination, Image, Microscope, Role
 from sim_models.images import read, write_ome
-from sim_models.sources.checks import FRAME_ROLES, check
+from sim_models.sources.checks import check, raw_rows_and_columns
 from sim_models.sources.layouts import LayoutSettings
 
 SUFFIX = ".ome.tif"
@@ -51,14 +50,14 @@ def write(folder: Path, field: Field) -> None:
     Raises:
         BadInput: if a file cannot be written.
     """
-    rows = next((image.shape[-2] for role, image in field.images.items() if role in FRAME_ROLES), None)
+    size = raw_rows_and_columns(field)
     for role, image in field.images.items():
-        scale = image.shape[-2] // rows if rows else 1
+        scale = image.shape[-2] // size[0] if size else 1
         record = _Record(role=role, **_identity(field))
         write_ome(
             folder / field.cell / field.level / f"{role}{SUFFIX}",
             image,
-            _axes(role),
+            AXES[role],
             field.microscope.pixel_um / scale,
             record.model_dump(mode="json"),
             f"{field.name} {role}",
@@ -94,10 +93,6 @@ def _identity(source: Field | _Record) -> dict[str, Any]:
     return {key: getattr(source, key) for key in _Record.model_fields if key != "role"}
 
 
-def _axes(role: Role) -> str:
-    return "APYX" if role in FRAME_ROLES else "YX"
-
-
 def _read_field(home: Path) -> Field:
     paths = sorted(home.glob(f"*{SUFFIX}"))
     records, images = zip(*(_read_role(path) for path in paths), strict=True)
@@ -120,8 +115,8 @@ def _read_role(path: Path) -> tuple[_Record, Image]:
     home = Path(record.cell, record.level, f"{record.role}{SUFFIX}")
     if path.parts[-3:] != home.parts:
         raise BadInput(f"{path}: its metadata says it is {home}; move it there, or a cell counts twice")
-    if file.axes != _axes(record.role):
-        raise BadInput(f"{path}: has axes {file.axes}; role '{record.role}' needs {_axes(record.role)}")
+    if file.axes != AXES[record.role]:
+        raise BadInput(f"{path}: has axes {file.axes}; role '{record.role}' needs {AXES[record.role]}")
     return record, file.data
 
 
