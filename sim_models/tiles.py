@@ -26,17 +26,18 @@ def restore_tiled(
     that pooling grids are those of the whole field, and the network pads only where the field ends.
 
     Args:
-        apply: maps (F, y, x) to (C, scale * y, scale * x), in any unit; must act on each window alone,
-            so a normaliser has to be settled for the whole stack before.
-        stack: (F, Y, X).
-        scale: output pixels per input pixel, along each axis.
+        apply: maps (F, y, x) to (C, scale * y, scale * x), or (F, Z, y, x) to (C, Z, scale * y, scale * x),
+            in any unit; must act on each window alone, so a normaliser has to be settled for the whole
+            stack before.
+        stack: (F, Y, X), or (F, Z, Y, X): a tile of a volume holds all of its slices.
+        scale: output pixels per input pixel, along Y and X.
         tile_px: edge of a tile in input pixels, rounded up to a multiple of `divisor`.
         halo_px: input pixels around an output pixel that can influence it.
         divisor: the network pads to multiples of it.
         progress: called after each tile with the numbers of tiles done and in all.
 
     Returns:
-        (C, scale * Y, scale * X)
+        (C, scale * Y, scale * X) or (C, Z, scale * Y, scale * X)
     """
     tile = _round_up(tile_px, divisor)
     halo = _round_up(halo_px, divisor)
@@ -45,11 +46,11 @@ def restore_tiled(
     restored: Pixels | None = None
     for done, (rows, columns) in enumerate(windows, 1):
         window_rows, window_columns = _widen(rows, halo, height), _widen(columns, halo, width)
-        window = apply(np.asarray(stack[:, window_rows, window_columns], dtype=np.float32))
+        window = apply(np.asarray(stack[..., window_rows, window_columns], dtype=np.float32))
         if restored is None:
-            restored = np.empty((len(window), scale * height, scale * width), dtype=np.float32)
-        middle = window[:, _within(rows, window_rows, scale), _within(columns, window_columns, scale)]
-        restored[:, _enlarge(rows, scale), _enlarge(columns, scale)] = middle
+            restored = np.empty((*window.shape[:-2], scale * height, scale * width), dtype=np.float32)
+        middle = window[..., _within(rows, window_rows, scale), _within(columns, window_columns, scale)]
+        restored[..., _enlarge(rows, scale), _enlarge(columns, scale)] = middle
         if progress is not None:
             progress(done, len(windows))
     assert restored is not None

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import uniform_filter
 
 from sim_models.networks import Network, rednet, unet
 from sim_models.tiles import Pixels, restore_tiled
@@ -92,3 +93,19 @@ def test_progress_counts_every_tile() -> None:
 def test_counts_of_a_camera_are_taken_as_they_are() -> None:
     stack = np.arange(60, dtype=np.uint16).reshape(1, 6, 10)
     np.testing.assert_array_equal(restore_tiled(lambda window: window, stack, 1, 4, 2, 2), stack)
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_tiles_of_a_volume_keep_its_slices(slices: int) -> None:
+    """With a filter of 3 x 3 x 3 that gives two of three channels, twice as fine."""
+
+    def apply(window: Pixels) -> Pixels:
+        smooth = uniform_filter(window, size=(1, 3, 3, 3), mode="constant")[:2]
+        return smooth.repeat(2, axis=-2).repeat(2, axis=-1)
+
+    stack = np.random.default_rng(0).random((3, slices, 13, 21), np.float32)
+    tiled = restore_tiled(apply, stack, scale=2, tile_px=5, halo_px=1, divisor=1)
+    assert tiled.shape == (2, slices, 26, 42)
+    np.testing.assert_allclose(tiled, apply(stack), atol=1e-6)
+    without_halo = restore_tiled(apply, stack, scale=2, tile_px=5, halo_px=0, divisor=1)
+    assert not np.allclose(without_halo, apply(stack), atol=1e-6)

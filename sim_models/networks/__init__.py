@@ -12,6 +12,9 @@ from sim_models.config import BadInput, Settings
 class Network(nn.Module, ABC):
     """An untrained network: frames (N, C_in, Y, X) in, images (N, C_out, scale * Y, scale * X) out.
 
+    Networks of volumes have an axis Z before Y, of any length and as long in the output: `scale`, `divisor` and
+    `halo_px` speak of Y and X alone.
+
     The children are the stages: a subclass adds them in order from input to output and keeps
     nothing else, so that the stages cover every parameter and buffer exactly once.
     """
@@ -20,9 +23,10 @@ class Network(nn.Module, ABC):
         """State the geometry of the network.
 
         Args:
-            scale: output pixels per input pixel, along each axis.
+            scale: output pixels per input pixel, along Y and X.
             divisor: `compute` needs height and width to be multiples of it.
-            halo_px: input pixels around an output pixel that can influence it.
+            halo_px: input pixels around an output pixel that can influence it, by way of its layers of limited
+                reach: what attention over a whole field, or a transform of it, adds is left out.
         """
         super().__init__()
         self.scale = scale
@@ -52,7 +56,7 @@ class Network(nn.Module, ABC):
         return self.divisor // 2 + 1
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Restore frames of any size.
+        """Restore frames (N, C, Y, X) or (N, C, Z, Y, X) of any size.
 
         Padding mirrors at the bottom and right edge only. So a window that starts on a multiple of
         `divisor` meets the same pooling grid as the whole field, which makes exact tiling possible.
@@ -66,9 +70,16 @@ class Network(nn.Module, ABC):
                 f"a field of {height} x {width} pixels is too small for this network, which needs at least "
                 f"{self.smallest_px} x {self.smallest_px}; use a larger field or a network of less depth"
             )
-        padding = (0, -width % self.divisor, 0, -height % self.divisor)
-        restored = self.compute(F.pad(frames, padding, mode="reflect"))
+        restored = self.compute(self._padded(frames))
         return restored[..., : self.scale * height, : self.scale * width]
+
+    def _padded(self, frames: Tensor) -> Tensor:
+        """Mirrored up to multiples of `divisor` along Y and X; slices stay as they are and as many."""
+        height, width = frames.shape[-2:]
+        padding = (0, -width % self.divisor, 0, -height % self.divisor)
+        # torch mirrors two axes of no more than four, so slices pass as channels.
+        mirrored = F.pad(frames.flatten(1, -3), padding, mode="reflect")
+        return mirrored.reshape(*frames.shape[:-2], *mirrored.shape[-2:])
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; frozen stages stay in evaluation mode, else their batch statistics would move."""
