@@ -180,14 +180,26 @@ class _NoiseSuppressed(nn.Module):
         self.joined = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        seen = torch.cat([self.plain(frames), self.smooth(self._low_pass(frames))], dim=1)
+        seen = torch.cat(
+            [self.plain(frames), self.smooth(low_passed(frames, self.cutoff, self.steepness))], dim=1
+        )
         joined: Tensor = self.joined(seen)
         return joined
 
-    def _low_pass(self, frames: Tensor) -> Tensor:
-        with torch.autocast(frames.device.type, enabled=False):
-            rows, columns = (torch.fft.fftfreq(size, device=frames.device) for size in frames.shape[-2:])
-            columns = columns[: frames.shape[-1] // 2 + 1].abs()
-            kept = torch.sigmoid((self.cutoff - torch.hypot(rows[:, None], columns)) * self.steepness)
-            passed: Tensor = torch.fft.irfft2(torch.fft.rfft2(frames.float()) * kept, s=frames.shape[-2:])
-        return passed
+
+def low_passed(images: Tensor, cutoff: Tensor, steepness: Tensor) -> Tensor:
+    """Images (..., Y, X), each with its frequencies k weighed by sigmoid((cutoff - |k|) * steepness).
+
+    Half precision has neither the range nor the transform, so that all of it is single precision.
+
+    Args:
+        images: of any number of axes before the last two.
+        cutoff: where half is left, in cycles per pixel; can learn.
+        steepness: how fast it falls there, in pixels; can learn.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        rows, columns = (torch.fft.fftfreq(size, device=images.device) for size in images.shape[-2:])
+        columns = columns[: images.shape[-1] // 2 + 1].abs()
+        kept = torch.sigmoid((cutoff - torch.hypot(rows[:, None], columns)) * steepness)
+        passed: Tensor = torch.fft.irfft2(torch.fft.rfft2(images.float()) * kept, s=images.shape[-2:])
+    return passed

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sim_models.config import BadInput
-from sim_models.networks.rdl_denoiser import Settings
+from sim_models.networks.rdl_denoiser import Settings, low_passed
 
 PUBLISHED = Settings(
     name="rdl_denoiser",
@@ -37,13 +37,13 @@ def test_both_halves_of_its_channels_count() -> None:
 def test_the_low_pass_passes_low_frequencies_and_learns_its_cutoff() -> None:
     torch.manual_seed(0)
     network = SMALL.model_copy(update={"noise_suppression": 0.25}).build(6, 3, 1)
-    low_pass = network.get_submodule("noisy.first")
+    first = network.get_submodule("noisy.first")
     place = torch.arange(64.0)
     slow, fast = (torch.cos(2 * torch.pi * k / 64 * place).expand(1, 1, 64, 64) for k in (8, 28))
-    torch.testing.assert_close(low_pass._low_pass(slow), slow, atol=1e-4, rtol=0)
-    assert low_pass._low_pass(fast).abs().max() < 1e-4
+    torch.testing.assert_close(low_passed(slow, first.cutoff, first.steepness), slow, atol=1e-4, rtol=0)
+    assert low_passed(fast, first.cutoff, first.steepness).abs().max() < 1e-4
     network(torch.rand(1, 6, 16, 16)).sum().backward()
-    assert low_pass.cutoff.grad is not None
+    assert first.cutoff.grad is not None
 
 
 @pytest.mark.parametrize(("channels", "scale"), [(5, 1), (6, 2)])
