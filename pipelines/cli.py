@@ -43,7 +43,13 @@ def restore(
         typer.Option(help="Numerical aperture, for models of reconstructions, unless the file says it."),
     ] = None,
     emission_um: Annotated[float | None, typer.Option(help="Emission wavelength in um, likewise.")] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Counts of a dark frame, for models that ask for it, likewise.")
+    ] = None,
     tile: Annotated[int, typer.Option(help="Edge of a tile in pixels; smaller needs less memory.")] = 512,
+    reconstruct: Annotated[
+        bool, typer.Option("--reconstruct", help="Put raw frames that were restored together to an image.")
+    ] = False,
 ) -> None:
     """Restore a raw stack, or a series of stacks, to a super-resolved OME-TIFF."""
     from pipelines.restoring import restore_file
@@ -62,8 +68,9 @@ def restore(
             model,
             out,
             order,
-            Stated(pixel_um, na, emission_um, None, None, None),
+            Stated(pixel_um, na, emission_um, offset, None, None),
             tile,
+            reconstruct,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     for doubt in done.warnings:

@@ -39,7 +39,7 @@ def main(kind: str, key: str) -> None:
     tables: list[pd.DataFrame] = []
     shown: dict[str, Restored] = {}
     with whole_folder(out / "details") as details:
-        for restored in restore(prepared.fields("test"), arms):
+        for restored in restore(prepared.fields("test"), arms, params.reconstruction):
             tables.append(score(restored, evaluation.border_px))
             shown.setdefault(restored.field.level, restored)
         table = pd.concat(tables, ignore_index=True)

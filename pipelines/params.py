@@ -69,10 +69,21 @@ class RecipeChoice(Settings):
         return find(self.named, self.faithful, {part: getattr(self, part) or {} for part in changed}).recipe
 
 
+class Derived(Settings):
+    """Fields of a structure with frames derived from what a model makes of them."""
+
+    structure: str
+    model: str
+    """a key of `models`, whose images the frames are derived from"""
+    full_modulation: bool
+    """whether the stripes of these frames are as deep as can be, rather than as found"""
+
+
 class Model(Settings):
     """A model trained from scratch."""
 
     structure: str
+    """a key of `structures` or of `derived`"""
     recipe: RecipeChoice
     training: TrainingSettings
 
@@ -107,6 +118,7 @@ class Params(Settings):
     split: SplitSettings
     reconstruction: ReconstructionSettings
     """of the classical SIM that every study compares with"""
+    derived: dict[str, Derived]
     models: dict[str, Model]
     transfers: dict[str, Transfer]
     evaluation: Evaluation
@@ -129,19 +141,22 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
+        fields, models = (*self.structures, *self.derived), tuple(self.models)
+        named = [(f"models.{key}.structure", each.structure, fields) for key, each in self.models.items()]
+        for key, derived in self.derived.items():
+            named.append((f"derived.{key}.structure", derived.structure, tuple(self.structures)))
+            named.append((f"derived.{key}.model", derived.model, models))
+        for key, transfer in self.transfers.items():
+            named.append((f"transfers.{key}.structure", transfer.structure, fields))
+            named.append((f"transfers.{key}.source", transfer.source, models))
         wrong = [
-            f"models.{key}.structure is '{model.structure}', but there are only {', '.join(self.structures)}"
-            for key, model in self.models.items()
-            if model.structure not in self.structures
+            f"{where} is '{name}', but there are only {', '.join(known)}"
+            for where, name, known in named
+            if name not in known
         ]
-        for key, each in self.transfers.items():
-            if each.structure not in self.structures:
-                known = ", ".join(self.structures)
-                wrong.append(f"transfers.{key}.structure is '{each.structure}', but there are only {known}")
-            if each.source not in self.models:
-                wrong.append(
-                    f"transfers.{key}.source is '{each.source}', but there are only {', '.join(self.models)}"
-                )
+        wrong += [
+            f"derived.{key} has the name of a structure" for key in self.derived if key in self.structures
+        ]
         return self._unless(wrong)
 
     @model_validator(mode="after")
@@ -178,6 +193,10 @@ class Params(Settings):
     def structure(self, key: str) -> Structure:
         """A structure by its key."""
         return _entry(self.structures, key, "structures")
+
+    def derived_fields(self, key: str) -> Derived:
+        """Derived fields by their key."""
+        return _entry(self.derived, key, "derived")
 
     def model(self, key: str) -> Model:
         """A model by its key."""

@@ -171,8 +171,10 @@ def reconstruct_file(path: Path, out: Path, options: Options) -> Reconstruction:
     return Reconstruction(out, tuple(shape), microscope.pixel_um / SCALE, sentence, warnings)
 
 
-def reconstructions(counts: Image, microscope: Microscope, offset: float | None, path: Path) -> Image:
-    """Classical SIM (T, 2 Y, 2 X) of raw stacks (T, A, P, Y, X), for models whose input it is.
+def reconstructions(
+    counts: Image, microscope: Microscope, offset: float | None, path: Path
+) -> tuple[Estimate, Image]:
+    """Stripes and classical SIM (T, 2 Y, 2 X) of raw stacks (T, A, P, Y, X), for models whose input it is.
 
     In photo-electrons where `microscope` has a camera, else in counts above the offset; with everything as usual, and
     stripes of the mean of all stacks.
@@ -187,8 +189,9 @@ def reconstructions(counts: Image, microscope: Microscope, offset: float | None,
     refuse_scale(microscope, (counts.shape[-2], counts.shape[-1]), path)
     frames = torch.as_tensor(above_offset(counts, microscope.camera, offset, path)[0])
     with _told_of(path):
-        images: Image = _images(frames, microscope, _stripes(frames, microscope, options), DEFAULT)[0].numpy()
-    return images
+        found = _stripes(frames, microscope, options)
+        images: Image = _images(frames, microscope, found, DEFAULT)[0].numpy()
+    return found[0], images
 
 
 @contextmanager

@@ -36,8 +36,8 @@ def main(kind: str, key: str) -> None:
     params = read_params()
     arm, folder, parent = _candidate(params, kind, key)
     structure = (params.model(key) if kind == "models" else params.transfer(key)).structure
-    name = f"{params.register_as}-{structure}"
     restorer = Restorer.load(folder)
+    name = f"{params.register_as}-{structure}{FAMILY[restorer.recipe.task.gives]}"
     prepared = Prepared.open(DATA / "fields" / structure)
     registry = Registry.open(project_root())
     champion = registry.holder(name, CHAMPION)
@@ -69,7 +69,13 @@ INPUTS = {
     "raw": "raw SIM stacks",
     "widefield": "wide-field images",
     "reconstruction": "classical SIM reconstructions",
+    "raw_and_reconstruction": "raw SIM stacks with their classical reconstruction",
+    "raw_and_synthetic": "raw SIM stacks with frames derived from a first guess",
+    "volume": "volumes over time",
+    "blinking": "blinking frames",
 }
+FAMILY = {"image": "", "frames": "-frames", "denoised": "-denoised"}
+"""ends the name of models that give something else than an image: they have champions of their own"""
 
 
 def _candidate(params: Params, kind: str, key: str) -> tuple[str, Path, str | None]:
@@ -124,7 +130,8 @@ def _register(
         f"({card.angles} angles x {card.phases} phases, {card.pixel_um:g} um pixels; light: {light} {card.unit}). "
         f"Arm: {arm}; parent: {parent or 'none'}."
     )
-    example = prepared.fields("val")[0].image(restorer.recipe.task.input)
+    field = prepared.fields("val")[0]
+    example = {role: field.image(role) for role in restorer.recipe.task.roles}
     return registry.register(folder, name, trained, tags, description, example)
 
 

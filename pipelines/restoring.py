@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.stacks import Stated, camera_told, microscope_of, refuse_unusable, stacks_of
+from pipelines.inputs import fields_in
+from pipelines.stacks import Stated, camera_told
 from pipelines.stage import project_root
 from sim_models.config import BadInput
 from sim_models.field import FrameOrder, Image
@@ -37,6 +38,7 @@ def restore_file(
     order: FrameOrder,
     stated: Stated,
     tile_px: int,
+    reconstruct: bool,
     progress: Callable[[int, int], None],
 ) -> Restoration:
     """Restore every stack in a file, or the one in a folder of frames, and write the images as an OME-TIFF.
@@ -48,6 +50,7 @@ def restore_file(
         order: of the frames, where the file does not say it itself.
         stated: what the file does not say of the microscope.
         tile_px: fields larger than this are restored in tiles.
+        reconstruct: whether raw frames that were restored are put together to an image.
         progress: told of every tile, as (done, all).
 
     Raises:
@@ -56,44 +59,41 @@ def restore_file(
     _refuse_output(out, path)
     file = read(path)
     restorer = load(model)
-    card = restorer.card
-    stacks = stacks_of(file, (card.angles, card.phases), order, path, "the model restores stacks of")
     pixel_um = stated.pixel_um or file.pixel_um
     if pixel_um is None:
         raise BadInput(
             f"{path}: does not say its pixel size; give it with --pixel-um, for example --pixel-um 0.065"
         )
-    refuse_unusable(stacks, path)
-    inputs = _inputs(stacks, restorer.recipe.task.input, file, stated, path)
-    tiles = None if max(inputs.shape[-2:]) <= tile_px else tile_px
-    restored = np.stack(
-        [restorer(each, tiles, _nth(number, len(inputs), progress)) for number, each in enumerate(inputs)]
-    )
-    fine_um = pixel_um * stacks.shape[-1] / restored.shape[-1]
-    data, axes = (restored[0], "YX") if len(restored) == 1 else (restored, "TYX")
+    frames = restorer.recipe.task.gives == "frames"
+    if reconstruct and not frames:
+        raise BadInput(
+            "--reconstruct is for models that restore raw frames; this one gives images: leave it out"
+        )
+    fields = fields_in(file, restorer, order, stated, path, reconstruct)
+    restored = []
+    for number, field in enumerate(fields):
+        image = restorer(field.images, tile_px, _nth(number, len(fields), progress))
+        restored.append(field.finish(image) if reconstruct else image)
+    first = next(iter(fields[0].images.values()))
+    fine_um = pixel_um * first.shape[-1] / restored[0].shape[-1]
+    data, axes = _together(restored, "YX" if reconstruct else restorer.axes)
     name = path.absolute().name
     facts = {
         "restored_from": name,
+        "gives": restorer.recipe.method.gives,
         "files": [source.name for source in file.paths],
         "model": model,
         "weights_sha256": restorer.weights_sha256,
     }
     write_ome(out, data, axes, fine_um, facts, f"{name} restored")
     return Restoration(
-        out, data.shape, fine_um, (*file.warnings, *_doubts(stacks, pixel_um, restorer.card, file))
+        out, data.shape, fine_um, (*file.warnings, *_doubts(first, pixel_um, restorer.card, file))
     )
 
 
-def _inputs(stacks: Image, role: str, file: ImageFile, stated: Stated, path: Path) -> Image:
-    """What a model takes of raw stacks (T, A, P, Y, X): these themselves, or an image made of each."""
-    if role == "raw":
-        return stacks
-    if role == "widefield":
-        widefields: Image = stacks.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
-        return widefields
-    from pipelines.reconstructing import reconstructions  # draws in all of classical SIM
-
-    return reconstructions(stacks, microscope_of(file, stated, path), stated.offset, path)
+def _together(images: list[NDArray[np.float32]], axes: str) -> tuple[NDArray[np.float32], str]:
+    """Images of several fields as one array, along T."""
+    return (images[0], axes) if len(images) == 1 else (np.stack(images), f"T{axes}")
 
 
 def _nth(number: int, num_stacks: int, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
@@ -125,8 +125,8 @@ def load(model: str) -> Restorer:
         return Restorer.load(Registry.open(root).fetch(model, Path(temporary)))
 
 
-def _doubts(stacks: NDArray[np.generic], pixel_um: float, card: Card, file: ImageFile) -> list[str]:
-    """Ways in which a stack differs from what the model was trained on."""
+def _doubts(image: Image, pixel_um: float, card: Card, file: ImageFile) -> list[str]:
+    """Ways in which an image that is restored differs from what the model was trained on."""
     doubts = []
     if abs(pixel_um / card.pixel_um - 1) > PIXEL_TOLERANCE:
         doubts.append(
@@ -135,7 +135,9 @@ def _doubts(stacks: NDArray[np.generic], pixel_um: float, card: Card, file: Imag
         )
     camera = camera_told(file)
     if camera and card.unit == "photons":
-        photons = (np.percentile(stacks.mean(axis=(1, 2)), 99.9) - camera["offset"]) / camera["gain"]
+        photons = np.percentile(image.mean(axis=tuple(range(image.ndim - 2))), 99.9)
+        if np.issubdtype(image.dtype, np.integer):
+            photons = (photons - camera["offset"]) / camera["gain"]
         low, high = min(card.light.values()), max(card.light.values())
         if not low / 2 <= photons <= high * 2:
             doubts.append(f"about {photons:.0f} photons, the model was trained on {low:.0f} to {high:.0f}")

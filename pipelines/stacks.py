@@ -180,6 +180,16 @@ def microscope_of(file: ImageFile, stated: Stated, path: Path, like: Microscope 
     )
 
 
+def camera_of(file: ImageFile, stated: Stated, path: Path) -> Camera | None:
+    """The camera as stated or as the file says; None where it is not known.
+
+    Raises:
+        BadInput: if what is stated is not enough.
+    """
+    found = _camera(camera_told(file), stated, path)
+    return None if found is None else parse(Camera, found, str(path))
+
+
 def camera_told(file: ImageFile) -> dict[str, float] | None:
     """How the values of a file come from photo-electrons, where our own metadata tell it."""
     told: dict[str, float] | None = file.metadata.get("microscope", {}).get("camera")

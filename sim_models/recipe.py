@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from sim_models import methods, networks
 from sim_models.config import Settings, choice_of
 from sim_models.normalise import NormaliserSettings
-from sim_models.samples import Task
+from sim_models.task import Task
 
 if TYPE_CHECKING:
     from sim_models.methods import Method

@@ -2,77 +2,37 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
-from sim_models.config import BadInput, Settings
+from sim_models.config import BadInput
 from sim_models.field import Field, Image
 from sim_models.normalise import Normaliser
-
-
-class Task(Settings):
-    """Which image of a field goes in, which comes out, and how much finer its grid is."""
-
-    input: Literal["raw", "widefield", "reconstruction"]
-    frames: Literal["all", "first_phase", "first_phase_and_mean"]
-    """which of a raw stack: all; the first phase of every angle; these and the mean of all (U-Net-SIM3 and -SIM4 of
-    Jin et al., Nat. Commun. 11:1934, 2020)"""
-    target: Literal["raw_clean", "reconstruction", "reference"]
-    scale: PositiveInt
-
-    @model_validator(mode="after")
-    def _frames_are_of_a_stack(self) -> Self:
-        if self.frames != "all" and self.input != "raw":
-            raise ValueError(
-                f"frames '{self.frames}' chooses from a raw stack, but the input is '{self.input}'"
-            )
-        return self
-
-    def input_of(self, field: Field) -> Image:
-        """The input of a field as channels: (A, P, Y, X) becomes (C, Y, X), angle-major."""
-        return self.chosen(field.image(self.input))
-
-    def chosen(self, stack: Image) -> Image:
-        """The chosen frames of a stack (A, P, Y, X) as channels (C, Y, X); other images as they are.
-
-        Raises:
-            BadInput: if angles and phases of frames to be chosen from are not told apart.
-        """
-        if self.frames == "all":
-            return as_channels(stack)
-        if stack.ndim != 4:
-            raise BadInput(
-                f"an array of {' x '.join(map(str, stack.shape))} does not tell angles from phases, but the model "
-                "takes the first phase of every angle; give angles x phases x rows x columns"
-            )
-        first = stack[:, 0]
-        if self.frames == "first_phase":
-            return first
-        return np.concatenate([first, stack.mean(axis=(0, 1), dtype=np.float64)[None].astype(stack.dtype)])
-
-    def target_of(self, field: Field) -> Image:
-        """The target of a field as channels (C, scale * Y, scale * X)."""
-        return as_channels(field.image(self.target))
-
-
-def as_channels(image: Image) -> Image:
-    """View an image (Y, X), (C, Y, X) or (A, P, Y, X) as (C, Y, X)."""
-    return image.reshape(-1, *image.shape[-2:])
+from sim_models.task import Symmetry, Task
 
 
 class Sample(NamedTuple):
-    """What a method learns from, normalised: input (N, C, Y, X) and target (N, C', sY, sX)."""
+    """What a method learns from, normalised: input (N, C, Y, X) and target (N, C', sY, sX); volumes are (N, T, Z, Y, X)."""
 
     input: Tensor
     target: Tensor
+    chance: Tensor
+    """(N,) whole numbers from which a method that draws has to draw, so that a batch depends on seed and step alone"""
 
     def to(self, device: torch.device) -> "Sample":
         """The same sample on another device."""
-        return Sample(self.input.to(device), self.target.to(device))
+        return Sample(self.input.to(device), self.target.to(device), self.chance)
+
+
+class Pair(NamedTuple):
+    """Input and target of one whole field, or of one angle of it, normalised."""
+
+    input: Tensor
+    target: Tensor
+    symmetries: Sequence[Symmetry]
 
 
 @dataclass(frozen=True)
@@ -106,49 +66,61 @@ class Samples:
                 "there is no field to learn from; give the dataset more cells or the split another share"
             )
         self.task = task
-        self.pairs = [self._pair(field, normaliser) for field in fields]
+        self.pairs = [pair for field in fields for pair in self._pairs(field, normaliser)]
 
-    def _pair(self, field: Field, normaliser: Normaliser) -> Sample:
-        stack = self.task.input_of(field)
-        target = self.task.target_of(field)
-        expected = tuple(edge * self.task.scale for edge in stack.shape[-2:])
-        if target.shape[-2:] != expected:
+    def _pairs(self, field: Field, normaliser: Normaliser) -> list[Pair]:
+        for role in self.task.missing(field.images):
+            field.image(role)  # which refuses
+        inputs, targets = self.task.inputs_of(field.images), self.task.targets_of(field.images)
+        expected = tuple(edge * self.task.scale for edge in inputs.shape[-2:])
+        if targets.shape[-2:] != expected:
             raise BadInput(
-                f"{field.name}: '{self.task.target}' is {_size(target)} but '{self.task.input}' is {_size(stack)}; "
+                f"{field.name}: '{self.task.target}' is {_size(targets)} but '{self.task.input}' is {_size(inputs)}; "
                 f"a task of scale {self.task.scale} needs {expected[0]} x {expected[1]}"
             )
-        affines = normaliser.of(stack), normaliser.of_target(stack, target)
-        return Sample(
-            *(
-                torch.from_numpy(affine.normalise(image.astype(np.float32)))
-                for affine, image in zip(affines, (stack, target), strict=True)
-            )
-        )
+        affines = normaliser.of(inputs), normaliser.of_target(inputs, targets)
+        layout = field.image("raw").shape[:2] if "raw" in field.images else None
+        symmetries = self.task.symmetries(layout)
+        tensors = [
+            torch.from_numpy(affine.normalise(np.ascontiguousarray(images, np.float32)))
+            for affine, images in zip(affines, (inputs, targets), strict=True)
+        ]
+        return [Pair(given, wanted, symmetries) for given, wanted in zip(*tensors, strict=True)]
 
     @property
     def channels(self) -> tuple[int, int]:
         """How many channels go in and come out."""
         return self.pairs[0].input.shape[0], self.pairs[0].target.shape[0]
 
-    def batch(self, step: int, size: int, crop_px: int, seed: int, share: Share) -> Sample:
-        """This worker's share of the global batch of one step: random crops of random fields."""
-        random = np.random.default_rng([seed, step])
-        crops = [self._crop(crop_px, random) for _ in range(size)]
-        mine = [crops[index] for index in share.of(size)]
-        return Sample(*(torch.stack(images) for images in zip(*mine, strict=True)))
+    def batch(
+        self, step: int, size: int, crop_px: int, seed: int, share: Share, augment: bool = False
+    ) -> Sample:
+        """This worker's share of the global batch of one step: random crops of random fields.
 
-    def _crop(self, crop_px: int, random: np.random.Generator) -> Sample:
+        With `augment`, each is changed by one of the symmetries of its task.
+        """
+        random = np.random.default_rng([seed, step])
+        crops = [self._crop(crop_px, random, augment) for _ in range(size)]
+        chance = torch.from_numpy(random.integers(2**62, size=size))
+        mine = list(share.of(size))
+        inputs, targets = zip(*(crops[index] for index in mine), strict=True)
+        return Sample(torch.stack(inputs), torch.stack(targets), chance[mine])
+
+    def _crop(self, crop_px: int, random: np.random.Generator, augment: bool) -> tuple[Tensor, Tensor]:
         pair = self.pairs[random.integers(len(self.pairs))]
         top, left = (int(random.integers(edge - crop_px + 1)) for edge in pair.input.shape[-2:])
-        return Sample(
-            _window(pair.input, top, left, crop_px, 1),
-            _window(pair.target, top, left, crop_px, self.task.scale),
-        )
+        given = _window(pair.input, top, left, crop_px, 1)
+        wanted = _window(pair.target, top, left, crop_px, self.task.scale)
+        if not augment:
+            return given, wanted
+        symmetry = pair.symmetries[int(random.integers(len(pair.symmetries)))]
+        return symmetry.of(given, symmetry.input_order), symmetry.of(wanted, symmetry.target_order)
 
     def whole(self, share: Share) -> Iterator[Sample]:
         """This worker's share of the whole fields, each a batch of one."""
         for index in share.of(len(self.pairs)):
-            yield Sample(*(image[None] for image in self.pairs[index]))
+            pair = self.pairs[index]
+            yield Sample(pair.input[None], pair.target[None], torch.tensor([index]))
 
     def refuse_crop(self, crop_px: int) -> None:
         """Refuse a crop that is larger than the smallest field.

@@ -13,7 +13,8 @@ from sim_models.config import BadInput
 from sim_models.field import Field
 from sim_models.normalise import Normaliser, NormaliserSettings
 from sim_models.recipe import Recipe
-from sim_models.samples import Sample, Samples, Share, Task
+from sim_models.samples import Sample, Samples, Share
+from sim_models.task import Task
 
 ALONE = Share()
 TASK = Task(input="widefield", frames="all", target="reference", scale=2)

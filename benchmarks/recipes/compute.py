@@ -13,7 +13,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.params import Params, read_params
-from sim_models.samples import Sample, Task
+from sim_models.samples import Sample
+from sim_models.task import Task
 
 TERA = 1e12
 

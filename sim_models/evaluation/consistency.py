@@ -17,12 +17,11 @@ def consistency(image: Image, field: Field) -> Consistency | None:
     That is where stripes or camera are not known, or the image has another size.
     """
     camera = field.microscope.camera
-    raw = field.image("raw").astype(np.float32)
-    if (
-        field.illumination is None
-        or camera is None
-        or image.shape != tuple(SCALE * n for n in raw.shape[-2:])
-    ):
+    frames = field.images.get("raw")
+    if frames is None or field.illumination is None or camera is None:
+        return None
+    raw = frames.astype(np.float32)
+    if image.shape != tuple(SCALE * n for n in raw.shape[-2:]):
         return None
     if field.unit == "counts":
         raw, image = ((values - camera.offset) / camera.gain for values in (raw, image))

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from sim_models.evaluation.consistency import percent
-from sim_models.evaluation.scores import Restored
+from sim_models.evaluation.scores import Restored, first_frame
 from sim_models.field import Image
 
 TITLES = {
@@ -32,17 +32,17 @@ def save_panel(restored: Restored, table: pd.DataFrame, path: Path) -> None:
     would have given other raw frames (see `optics.consistency`), up to the limit of chance.
     """
     names = [name for name in TITLES if name in restored.images and name != "bicubic"]
-    target, field = restored.target, restored.field
+    target, field = plane(restored.target), restored.field
     low, high = (float(limit) for limit in np.percentile(target, [0.1, 99.9]))
     reach = (high - low) / 2
     rows = 3 if restored.consistency else 2
     figure = Figure(figsize=(2.2 * (len(names) + 2), 2.6 * rows), layout="constrained")
     axes: Any = figure.subplots(rows, len(names) + 2)
-    raw = field.image("raw")[0, 0]
+    raw = first_frame(field)
     _show(axes[0, 0], raw, "one raw frame", *np.percentile(raw, [0.1, 99.9]))
     _say(axes[1, 0], "restored\nminus reference")
     for column, name in enumerate(names, 1):
-        image = restored.images[name]
+        image = plane(restored.images[name])
         _show(axes[0, column], image, TITLES[name], low, high)
         _show(axes[1, column], image - target, _caption(table, restored, name), -reach, reach, "RdBu_r")
     _show(axes[0, -1], target, "reference", low, high)
@@ -51,6 +51,11 @@ def save_panel(restored: Restored, table: pd.DataFrame, path: Path) -> None:
         _show_consistency(axes[2], restored, names)
     figure.suptitle(f"{field.structure}, {field.cell}, {field.level} light", fontsize=11)
     figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def plane(image: Image) -> Image:
+    """What is shown of an image: the middle slice at the middle time of a volume."""
+    return image if image.ndim == 2 else image[len(image) // 2, image.shape[1] // 2]
 
 
 def _show_consistency(axes: Any, restored: Restored, names: list[str]) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from sim_models.field import Illumination, Microscope
 from sim_models.optics.fourier import block_mean, block_mean_adjoint, filtered, frequencies_per_um
+from sim_models.optics.illumination import patterns, pixel_centres_um
 from sim_models.optics.otf import circular_pupil_otf, extended_cutoff_per_um
 
 
@@ -18,24 +19,37 @@ def widefield(specimen: torch.Tensor, microscope: Microscope, oversampling: int)
 
 
 def acquire(
-    specimen: torch.Tensor, patterns: torch.Tensor, microscope: Microscope, oversampling: int
+    specimen: torch.Tensor, stripes: torch.Tensor, microscope: Microscope, oversampling: int
 ) -> torch.Tensor:
     """Expected photons per raw pixel and frame (..., A, P, Y, X).
 
-    `specimen` is (..., sY, sX) with s = oversampling, `patterns` (A, P, sY, sX) relative intensities on
+    `specimen` is (..., sY, sX) with s = oversampling, `stripes` (A, P, sY, sX) relative intensities on
     the same grid. Linear and differentiable in both.
     """
-    lit = specimen[..., None, None, :, :] * patterns.to(specimen)
+    lit = specimen[..., None, None, :, :] * stripes.to(specimen)
     return widefield(lit, microscope, oversampling)
 
 
 def acquire_adjoint(
-    frames: torch.Tensor, patterns: torch.Tensor, microscope: Microscope, oversampling: int
+    frames: torch.Tensor, stripes: torch.Tensor, microscope: Microscope, oversampling: int
 ) -> torch.Tensor:
     """The adjoint of `acquire` in the specimen: frames (..., A, P, Y, X) to (..., sY, sX)."""
     spread = block_mean_adjoint(frames, oversampling)
     lit = _blurred(spread, microscope.pixel_um / oversampling, microscope.cutoff_per_um)
-    return (lit * patterns.to(frames)).sum(dim=(-4, -3))
+    return (lit * stripes.to(frames)).sum(dim=(-4, -3))
+
+
+def frames_of(
+    image: torch.Tensor, microscope: Microscope, illumination: Illumination, scale: int
+) -> torch.Tensor:
+    """The raw frames (A, P, Y, X) that an object would give of which `image` (scale Y, scale X) is a guess.
+
+    In its unit. Pixel (0, 0) of the frames is the block of scale x scale pixels in the corner of the image.
+    """
+    rows, columns = (
+        pixel_centres_um(length, microscope.pixel_um, scale).to(image) for length in image.shape[-2:]
+    )
+    return acquire(image, patterns(illumination, rows, columns), microscope, scale)
 
 
 def ideal_reference(

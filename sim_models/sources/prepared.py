@@ -2,6 +2,7 @@
 
 <folder>/<cell>/<level>/<role>.ome.tif
 <folder>/split.json
+<folder>/upstream/                 where `synthetic` was derived: the restorer whose images it was made from
 """
 
 import json
@@ -17,6 +18,7 @@ from sim_models.sources.layouts import ome_fields
 from sim_models.sources.split import Part, Split
 
 SPLIT = "split.json"
+UPSTREAM = "upstream"
 
 
 class _Record(Settings):
@@ -25,6 +27,8 @@ class _Record(Settings):
     structure: str
     sha256: str
     cells: Split
+    full_modulation: bool | None = None
+    """of the stripes of derived frames; None where there are none"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Prepared:
     folder: Path
     structure: str
     split: Split
+    full_modulation: bool | None
+    """whether the stripes of the role `synthetic` are as deep as can be; None where nothing is derived"""
 
     @staticmethod
     def open(folder: Path) -> "Prepared":
@@ -51,13 +57,18 @@ class Prepared:
             raise BadInput(
                 f"{folder / SPLIT}: its hash does not fit its cells; it was edited by hand, run `prepare` again"
             )
-        return Prepared(folder, record.structure, record.cells)
+        return Prepared(folder, record.structure, record.cells, record.full_modulation)
 
     @staticmethod
-    def seal(folder: Path, structure: str, split: Split) -> None:
-        """Write the split beside the fields; the last thing `prepare` does."""
-        record = _Record(structure=structure, sha256=split.hash, cells=split)
+    def seal(folder: Path, structure: str, split: Split, full_modulation: bool | None = None) -> None:
+        """Write the split beside the fields; the last thing `prepare` and `derive` do."""
+        record = _Record(structure=structure, sha256=split.hash, cells=split, full_modulation=full_modulation)
         (folder / SPLIT).write_text(record.model_dump_json(indent=2) + "\n")
+
+    @property
+    def upstream(self) -> Path | None:
+        """The restorer whose images the role `synthetic` was made from."""
+        return self.folder / UPSTREAM if (self.folder / UPSTREAM).is_dir() else None
 
     def fields(self, part: Part) -> list[Field]:
         """The fields of one part, in order of cell and level; those of other parts are not even opened."""

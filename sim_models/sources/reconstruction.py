@@ -6,14 +6,16 @@ stripes. Only where no level shows stripes are those of the field's metadata tak
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sim_models.config import BadInput
-from sim_models.field import Field, Illumination
+from sim_models.field import Field, Illumination, Image, Microscope
 from sim_models.optics.estimate import Estimate, estimate, usual_harmonics
+from sim_models.optics.forward import frames_of
 from sim_models.optics.otf import Otf
 from sim_models.optics.reconstruct import ReconstructionSettings, Reconstructor
 
@@ -29,6 +31,59 @@ def with_reconstructions(levels: Sequence[Field], settings: ReconstructionSettin
     brightest = max((field for field in levels if field.level in sure), key=_light, default=None)
     guide = (brightest.level, sure[brightest.level]) if brightest else None
     return [_with_one(field, found[field.level], guide, settings) for field in levels]
+
+
+@dataclass(frozen=True)
+class Stripes:
+    """What a reconstruction has to know beside the frames."""
+
+    illumination: Illumination
+    otf: Otf
+    haze: Sequence[float]
+
+
+def stripes_of(field: Field) -> Stripes:
+    """Stripes of one field: estimated blind, else near those of its metadata, else these.
+
+    Raises:
+        BadInput: if its frames show none and its metadata tell none.
+    """
+    found = _stripes(field)
+    told = field.illumination
+    if isinstance(found, BadInput) and told is not None:
+        near = _stripes(field, list(zip(told.angle_rad, told.spacing_um, strict=True)))
+        if isinstance(near, BadInput):
+            return Stripes(told, Otf.ideal(field.microscope), ())
+        found = near
+    if isinstance(found, BadInput):
+        raise BadInput(f"{field.name}: {found}")
+    return Stripes(found.illumination, found.otf, found.haze)
+
+
+def reconstructed(
+    frames: Image, field: Field, stripes: Stripes, settings: ReconstructionSettings
+) -> NDArray[np.float32]:
+    """Classical SIM (2 Y, 2 X) of frames (A, P, Y, X) that were restored from those of a field."""
+    stack = torch.as_tensor(np.asarray(frames, np.float32))
+    known = stripes.illumination, settings, stripes.otf, stripes.haze
+    image: NDArray[np.float32] = Reconstructor(stack, field.microscope, *known)(stack).numpy()
+    return image
+
+
+def synthetic(
+    guess: Image, microscope: Microscope, illumination: Illumination, scale: int, full_modulation: bool
+) -> NDArray[np.float32]:
+    """The frames (A, P, Y, X) that a guess (scale Y, scale X) of the object gives under stripes and objective.
+
+    Pattern-modulated frames of Qiao et al., Nat. Biotechnol. 41:367 (2023). With `full_modulation` the stripes are as
+    deep as can be, as published; else as deep as they were found.
+    """
+    if full_modulation:
+        deepest = tuple((1.0, *each[1:]) for each in illumination.modulation)
+        illumination = illumination.model_copy(update={"modulation": deepest})
+    image = torch.as_tensor(np.asarray(guess, np.float32))
+    frames: NDArray[np.float32] = frames_of(image, microscope, illumination, scale).numpy()
+    return frames
 
 
 def _with_one(

@@ -19,10 +19,11 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from numpy.typing import NDArray
 
 import sim_models
 from sim_models.config import BadInput
-from sim_models.field import Image
+from sim_models.field import AXES, Image, Role
 from sim_models.restorer import Restorer
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -46,7 +47,13 @@ class Registry:
         return Registry(tracking_uri(root))
 
     def register(
-        self, folder: Path, name: str, run_id: str, tags: Mapping[str, str], description: str, example: Image
+        self,
+        folder: Path,
+        name: str,
+        run_id: str,
+        tags: Mapping[str, str],
+        description: str,
+        example: Mapping[Role, Image],
     ) -> int:
         """Register the restorer in `folder` as the next version of `name`, and return its number.
 
@@ -56,7 +63,7 @@ class Registry:
             run_id: the run that trained it.
             tags: of the version.
             description: of the version, Markdown.
-            example: one raw stack (A, P, Y, X) as people would send it.
+            example: the images of one field that it takes, by role.
         """
         restorer = Restorer.load(folder)
         mlflow.set_tracking_uri(self.uri)
@@ -70,7 +77,7 @@ class Registry:
                     artifacts={"restorer": str(Path(temporary) / "restorer")},
                     code_paths=[str(Path(sim_models.__file__).parent)],
                     signature=_signature(restorer),
-                    input_example=example[None].astype(np.float32),
+                    input_example=_example(example),
                     pip_requirements=[f"{package}=={installed(package)}" for package in RUNS_WITH],
                 )
         client = client_of(self.uri)
@@ -136,12 +143,25 @@ class Registry:
         ]
 
 
+FREE = -1
+"""any length, in a signature"""
+
+
+def _example(images: Mapping[Role, Image]) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
+    """A batch of one: an array, or one by role where several images go in."""
+    batch: dict[str, NDArray[np.float32]] = {
+        role: image[None].astype(np.float32) for role, image in images.items()
+    }
+    return next(iter(batch.values())) if len(batch) == 1 else batch
+
+
 def _signature(restorer: Restorer) -> ModelSignature:
-    free = -1
-    frames: tuple[int, ...] = (free, free, free)
-    if restorer.recipe.task.input == "raw":
-        frames = (free, restorer.card.angles, restorer.card.phases, free, free)
-    return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), frames)]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (free, free, free))]),
-    )
+    card, task = restorer.card, restorer.recipe.task
+    known = {"A": card.angles, "P": card.phases}
+
+    def batch_of(axes: str, name: str | None = None) -> TensorSpec:
+        return TensorSpec(np.dtype(np.float32), (FREE, *(known.get(axis, FREE) for axis in axes)), name)
+
+    several = len(task.roles) > 1
+    inputs = Schema([batch_of(AXES[role], role if several else None) for role in task.roles])
+    return ModelSignature(inputs=inputs, outputs=Schema([batch_of(restorer.axes)]))

@@ -19,7 +19,7 @@ from sim_models.restorer import Restorer
 
 
 class ServedRestorer(PythonModel):
-    """Restores stacks (N, A, P, Y, X) to images (N, scale * Y, scale * X)."""
+    """Restores batches of fields, as `Restorer` restores one."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the restorer's folder."""
@@ -31,8 +31,13 @@ class ServedRestorer(PythonModel):
         model_input,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> NDArray[np.float32]:
-        """Restore each stack of a batch."""
-        return np.stack([self.restorer(stack) for stack in np.asarray(model_input, np.float32)])
+        """Restore each field of a batch: an array, or one by role where several images go in."""
+        roles = self.restorer.recipe.task.roles
+        by_role = model_input if isinstance(model_input, dict) else {roles[0]: model_input}
+        batches = [np.asarray(by_role[role], np.float32) for role in roles]
+        return np.stack(
+            [self.restorer(dict(zip(roles, each, strict=True))) for each in zip(*batches, strict=True)]
+        )
 
 
 mlflow.models.set_model(ServedRestorer())

@@ -48,6 +48,10 @@ class LaidOut:
     card: Card
     untouched: str
     """fingerprint of the frozen stages before training"""
+    channels: tuple[int, int]
+    """of the network"""
+    derived: Prepared | None
+    """where `synthetic` frames come from"""
 
     def start(self) -> State:
         """The state before the first step."""
@@ -69,7 +73,10 @@ class LaidOut:
             )
         self.verify_frozen(state.best_weights)
         card = self.card.model_copy(update={"steps": state.best_step})
-        return Restorer(self.job.recipe, self.network, self.normaliser, card, self.samples.channels)
+        own = self.job.recipe, self.network, self.normaliser, card, self.channels
+        if self.derived is None or self.derived.upstream is None:
+            return Restorer(*own)
+        return Restorer(*own, Restorer.load(self.derived.upstream), self.derived.full_modulation)
 
 
 def lay_out(job: Job) -> LaidOut:
@@ -91,7 +98,8 @@ def lay_out(job: Job) -> LaidOut:
     validation = Samples(validation_fields, job.recipe.task, normaliser)
     samples.refuse_crop(job.training.crop_px)
     torch.manual_seed(job.training.seed)
-    network = job.recipe.network.build(*samples.channels, job.recipe.task.scale)
+    channels = job.recipe.method.channels(*samples.channels)
+    network = job.recipe.network.build(*channels, job.recipe.task.scale)
     if job.training.crop_px % network.divisor:
         raise BadInput(
             f"training.crop_px is {job.training.crop_px} but the network '{job.recipe.network.name}' halves its input "
@@ -108,6 +116,8 @@ def lay_out(job: Job) -> LaidOut:
         validation,
         _card(job, prepared, fields, network, source),
         fingerprint(network, job.frozen),
+        channels,
+        prepared if "synthetic" in job.recipe.task.roles else None,
     )
 
 
@@ -119,7 +129,12 @@ def _fields(prepared: Prepared, part: Part) -> tuple[Field, ...]:
 
 def _inputs_and_targets(job: Job, fields: Sequence[Field]) -> tuple[list[Image], list[Image]]:
     task = job.recipe.task
-    return [task.input_of(field) for field in fields], [task.target_of(field) for field in fields]
+    for field in fields:
+        for role in task.missing(field.images):
+            field.image(role)  # which refuses
+    return [task.inputs_of(field.images) for field in fields], [
+        task.targets_of(field.images) for field in fields
+    ]
 
 
 def _nearest(crop_px: int, divisor: int) -> int:
@@ -139,7 +154,8 @@ def _take_weights(network: Network, source: Restorer, job: Job) -> None:
 def _card(
     job: Job, prepared: Prepared, fields: Sequence[Field], network: Network, source: Restorer | None
 ) -> Card:
-    angles, phases = fields[0].image("raw").shape[:2]
+    raw = fields[0].images.get("raw")
+    angles, phases = (1, 1) if raw is None else raw.shape[:2]
     return Card(
         structure=prepared.structure,
         arm="finetune" if source else "scratch",

@@ -35,6 +35,8 @@ class TrainingSettings(Settings):
     """steps between two looks at the validation cells"""
     patience: PositiveInt
     """looks without a better score after which training stops"""
+    augment: bool
+    """whether crops are changed by the symmetries of their task, see `Task.symmetries`"""
     precision: Literal["float32", "bfloat16"]
     """of the forward pass on a GPU; a CPU always computes in float32"""
     seed: NonNegativeInt
@@ -131,7 +133,8 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = rate
         network.train()
-        sample = samples.batch(step, settings.batch, settings.crop_px, settings.seed, share).to(device)
+        sample = samples.batch(step, settings.batch, settings.crop_px, settings.seed, share, settings.augment)
+        sample = sample.to(device)
         with _precision(settings, device):
             terms = method.loss(network, sample)
         optimiser.zero_grad(set_to_none=True)
@@ -173,14 +176,15 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
 
 @torch.no_grad()
 def mean_psnr(network: nn.Module, method: Method, fields: Samples, share: Share) -> float:
-    """Mean PSNR over whole fields, in dB; the peak is the range of each target, nothing is scaled."""
+    """Mean PSNR over whole fields, in dB; the peak is the range of each target, nothing is scaled.
+
+    Methods without targets score what they tell of pixels they have not seen: see `Method.score`.
+    """
     network.eval()
     device = next(network.parameters()).device
     scores = torch.zeros(len(fields.pairs), dtype=torch.float64, device=device)
     for index, sample in zip(share.of(len(fields.pairs)), fields.whole(share), strict=True):
-        stack, target = sample.to(device)
-        error = (method.restore(network, stack) - target).double().square().mean()
-        scores[index] = 10 * torch.log10((target.max() - target.min()).double().square() / error)
+        scores[index] = method.score(network, sample.to(device))
     if share.workers > 1:
         dist.all_reduce(scores)
     return float(scores.mean())

@@ -1,0 +1,143 @@
+"""What a model takes, made from a person's file: raw stacks as they are, or images made from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.stacks import (
+    Stated,
+    above_offset,
+    camera_of,
+    camera_told,
+    microscope_of,
+    refuse_unusable,
+    stacks_of,
+)
+from sim_models.config import BadInput
+from sim_models.field import AXES, Field, FrameOrder, Image, Role
+from sim_models.images import ImageFile
+from sim_models.optics.reconstruct import DEFAULT
+from sim_models.restorer import Restorer
+from sim_models.sources.reconstruction import Stripes, reconstructed, synthetic
+
+ZERO_IS_DARK = ("maximum", "deviation")
+"""kinds of normalisers for which it matters how bright nothing is"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One field of a person's file."""
+
+    images: dict[Role, Image]
+    finish: Callable[[Image], NDArray[np.float32]]
+    """reconstructs restored raw frames with the stripes of the noisy ones"""
+
+
+def fields_in(
+    file: ImageFile, restorer: Restorer, order: FrameOrder, stated: Stated, path: Path, reconstruct: bool
+) -> list[Given]:
+    """The fields of a file, each with the images a model takes.
+
+    Raises:
+        BadInput: if they are not to be had from this file.
+    """
+    roles = restorer.recipe.task.roles
+    if AXES[roles[0]] in ("TZYX", "TYX"):
+        refuse_unusable(file.data, path)
+        return [Given({roles[0]: _with_axes(file, AXES[roles[0]], restorer, path)}, _no_frames)]
+    if roles == ("widefield",) and _is_images(file):
+        images = np.asarray(file.data).reshape(-1, *file.data.shape[-2:])
+        refuse_unusable(images, path)
+        dark = _dark(images[:, None, None], restorer, file, stated, path)
+        return [Given({"widefield": each[0, 0]}, _no_frames) for each in dark]
+    card = restorer.card
+    stacks = stacks_of(file, (card.angles, card.phases), order, path, "the model restores stacks of")
+    refuse_unusable(stacks, path)
+    if roles in (("raw",), ("widefield",)) and not reconstruct:
+        values = _dark(stacks, restorer, file, stated, path)
+        if roles == ("raw",):
+            return [Given({"raw": each}, _no_frames) for each in values]
+        return [Given({"widefield": each.mean(axis=(0, 1), dtype=np.float64)}, _no_frames) for each in values]
+    return _with_stripes(stacks, restorer, file, stated, path)
+
+
+def _with_stripes(
+    stacks: Image, restorer: Restorer, file: ImageFile, stated: Stated, path: Path
+) -> list[Given]:
+    """Fields whose stripes are known: found in the mean of all stacks."""
+    from pipelines.reconstructing import reconstructions  # draws in all of classical SIM
+
+    microscope = microscope_of(file, stated, path)
+    frames, _ = above_offset(stacks, microscope.camera, stated.offset, path)
+    found, images = reconstructions(stacks, microscope, stated.offset, path)
+    stripes = Stripes(found.illumination, found.otf, found.haze)
+    fields = []
+    for raw, image in zip(frames, images, strict=True):
+        every: dict[Role, Image] = {
+            "raw": raw,
+            "reconstruction": image,
+            "widefield": raw.mean(axis=(0, 1)),
+        }
+        field = Field("", "", "", "", every, microscope, found.illumination)
+        if "synthetic" in restorer.recipe.task.roles:
+            assert restorer.upstream is not None, (
+                "a model of derived frames comes with what they are derived from"
+            )
+            guess, scale = restorer.upstream(every), restorer.upstream.recipe.task.scale
+            every["synthetic"] = synthetic(
+                guess, microscope, found.illumination, scale, bool(restorer.full_modulation)
+            )
+        fields.append(Given(every, _finish(field, stripes)))
+    return fields
+
+
+def _finish(field: Field, stripes: Stripes) -> Callable[[Image], NDArray[np.float32]]:
+    return lambda frames: reconstructed(frames, field, stripes, DEFAULT)
+
+
+def _no_frames(_image: Image) -> NDArray[np.float32]:
+    raise AssertionError("reconstruction was not asked for")
+
+
+def _dark(stacks: Image, restorer: Restorer, file: ImageFile, stated: Stated, path: Path) -> Image:
+    """Stacks (T, A, P, Y, X) as they are, or without the camera's offset where the model depends on it.
+
+    A model that maps each stack by its own statistics is the same for any gain and offset, and gives what it is given:
+    counts.
+    """
+    settings = restorer.normaliser.settings
+    if settings.scope == "stack" and settings.kind not in ZERO_IS_DARK:
+        return stacks
+    return above_offset(stacks, camera_of(file, stated, path), stated.offset, path)[0]
+
+
+def _is_images(file: ImageFile) -> bool:
+    """Whether a file holds images that are no raw stacks: a single one, or a series along time."""
+    single = [length for axis, length in zip(file.axes, file.data.shape, strict=True) if axis not in "YXT"]
+    return all(length == 1 for length in single)
+
+
+def _with_axes(file: ImageFile, axes: str, restorer: Restorer, path: Path) -> Image:
+    """The values of a file with axes TZYX or TYX; a missing one is of length one."""
+    lengths = dict(zip(file.axes, file.data.shape, strict=True))
+    known = {axis: length for axis, length in lengths.items() if length > 1 or axis in "YX"}
+    # Where a file does not say what its pages are, they are what the model tells from one another.
+    unknown = [axis for axis in known if axis not in axes]
+    wanted = "Z" if restorer.recipe.method.learns_from == "slices" and "Z" in axes else "T"
+    if len(unknown) == 1 and wanted not in known:
+        known = {wanted if axis == unknown[0] else axis: length for axis, length in known.items()}
+        unknown = []
+    if unknown:
+        shape = " x ".join(map(str, file.data.shape))
+        raise BadInput(
+            f"{path}: holds {shape} ({file.axes}), but the model takes axes {axes}; split the file"
+        )
+    values = np.asarray(file.data).reshape(tuple(known.values()))
+    present = [axis for axis in axes if axis in known]
+    ordered = values.transpose([list(known).index(axis) for axis in present])
+    whole: Image = ordered.reshape([known.get(axis, 1) for axis in axes])
+    camera = camera_told(file)
+    return whole if camera is None else (whole.astype(np.float32) - camera["offset"]) / camera["gain"]
