@@ -178,10 +178,18 @@ def _interpolated(frame: Tensor, factor: int) -> Tensor:
 
 def _sampled(frame: Tensor, factor: int, down_px: float, right_px: float, slope: tuple[bool, bool]) -> Tensor:
     """Values or slopes of the cubic through the pixels (Y, X) of a frame, which goes on flat beyond its border."""
-    index, weight = _taps(frame.shape[0], factor, down_px, slope[0], frame.device)
-    rows = (frame[index] * weight[..., None]).sum(dim=1)
-    index, weight = _taps(frame.shape[1], factor, right_px, slope[1], frame.device)
-    return (rows[:, index] * weight).sum(dim=-1)
+    rows = _along(frame, 0, _taps(frame.shape[0], factor, down_px, slope[0], frame.device))
+    return _along(rows, 1, _taps(frame.shape[1], factor, right_px, slope[1], frame.device))
+
+
+def _along(image: Tensor, axis: int, taps: tuple[Tensor, Tensor]) -> Tensor:
+    """Weighted sums of pixels along an axis of (Y, X)."""
+    index, weight = taps
+    shape = (-1, 1) if axis == 0 else (1, -1)
+    total = image.index_select(axis, index[:, 0]) * weight[:, 0].reshape(shape)
+    for tap in range(1, index.shape[1]):
+        total.addcmul_(image.index_select(axis, index[:, tap]), weight[:, tap].reshape(shape))
+    return total
 
 
 def _taps(
