@@ -12,7 +12,7 @@ from sim_models.evaluation.intervals import Bootstrap
 from sim_models.optics.reconstruct import ReconstructionSettings
 from sim_models.recipe import AnyNetwork, Recipe
 from sim_models.recipes import find
-from sim_models.sources import objects
+from sim_models.sources import objects, series
 from sim_models.sources.simulation import Acquisition
 from sim_models.sources.split import SplitSettings
 from sim_models.training.loop import TrainingSettings
@@ -20,20 +20,24 @@ from sim_models.transfer.study import StudySettings
 
 if TYPE_CHECKING:
     from sim_models.sources.objects import ObjectSettings as AnyObject
+    from sim_models.sources.series import SeriesSettings as AnySeries
 else:
     AnyObject = choice_of(objects)
+    AnySeries = choice_of(series)
 
 T = TypeVar("T")
 
 
 class Structure(Settings):
-    """One biological structure: what its objects are and how many cells are imaged."""
+    """One biological structure: what its objects are, how many cells are imaged and in which way."""
 
     drawn_from: str
     """what DVC watches: the folder of `images`, or the code file that draws simulated objects"""
     objects: AnyObject
     cells: PositiveInt
     seed: NonNegativeInt
+    series: AnySeries | None = None
+    """what is taken of a cell; None: raw SIM stacks"""
 
 
 class RecipeChoice(Settings):

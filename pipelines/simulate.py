@@ -7,12 +7,13 @@ from sim_models.sources.simulation import simulate
 
 
 def main(structure: str) -> None:
-    """Write raw stacks, references and truths to `data/raw/<structure>`."""
+    """Write raw stacks or series, references and truths to `data/raw/<structure>`."""
     params = read_params()
     settings = params.structure(structure)
     with whole_folder(DATA / "raw" / structure) as folder:
         for cell in range(settings.cells):
-            for field in simulate(settings.objects, params.acquisition, structure, cell, settings.seed):
+            take = settings.series.simulate if settings.series else simulate
+            for field in take(settings.objects, params.acquisition, structure, cell, settings.seed):
                 ome_fields.write(folder, field)
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from sim_models import methods, networks
 from sim_models.config import Settings
-from sim_models.sources import layouts, objects
+from sim_models.sources import layouts, objects, series
 
 FILES = [
     (room, file.name)
-    for room in (networks, methods, objects, layouts)
+    for room in (networks, methods, objects, layouts, series)
     for file in pkgutil.iter_modules(room.__path__)
 ]
 

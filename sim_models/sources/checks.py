@@ -32,10 +32,12 @@ def check(field: Field, where: str) -> None:
         if image.ndim != len(AXES[role]):
             names = " x ".join(AXIS_NAMES[axis] for axis in AXES[role])
             raise BadInput(f"{place} has shape {image.shape}; expected {names} ({AXES[role]})")
+        if AXES[role] == "YX":
+            _check_size(image, field, place)
+        else:
+            _check_light(image, place)
         if AXES[role] == "APYX":
             _check_frames(image, field, place)
-        elif AXES[role] == "YX":
-            _check_size(image, field, place)
 
 
 def raw_rows_and_columns(field: Field) -> tuple[int, int] | None:
@@ -71,6 +73,14 @@ def _check_values(image: Image, place: str) -> None:
         raise BadInput(f"{place} is constant (every pixel is {image.flat[0]}); leave out this field")
 
 
+def _check_light(frames: Image, place: str) -> None:
+    if (share := saturated_share(frames)) > SATURATED_SHARE:
+        raise BadInput(
+            f"{place} is saturated: {share:.1%} of the pixels of a frame are at {largest(frames.dtype)}; "
+            "take it again with less light or a shorter exposure"
+        )
+
+
 def _check_frames(frames: Image, field: Field, place: str) -> None:
     if field.illumination is not None:
         angles, phases = len(field.illumination.phase_rad), len(field.illumination.phase_rad[0])
@@ -79,11 +89,6 @@ def _check_frames(frames: Image, field: Field, place: str) -> None:
                 f"{place} has {frames.shape[0]} angles x {frames.shape[1]} phases, but its illumination "
                 f"describes {angles} x {phases}; correct the one that is wrong (angles and phases swapped?)"
             )
-    if (share := saturated_share(frames)) > SATURATED_SHARE:
-        raise BadInput(
-            f"{place} is saturated: {share:.1%} of the pixels of a frame are at {largest(frames.dtype)}; "
-            "take it again with less light or a shorter exposure"
-        )
     if repeated := repeated_frames(frames.reshape(-1, *frames.shape[2:])):
         raise BadInput(
             f"{place} repeats itself: frames {repeated[0][0]} and {repeated[0][1]} are identical; "

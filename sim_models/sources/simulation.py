@@ -1,6 +1,8 @@
 """Simulated fields: objects seen by a SIM microscope with small faults, at several light levels."""
 
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil, degrees
 from typing import Self
 
@@ -10,7 +12,7 @@ from pydantic import Field as Limits
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from sim_models.config import BadInput, Settings
-from sim_models.field import Camera, Field, Illumination, Microscope
+from sim_models.field import Camera, Field, Illumination, Microscope, Role
 from sim_models.optics.camera import expose, saturated_share
 from sim_models.optics.forward import acquire, ideal_reference, widefield
 from sim_models.optics.fourier import block_mean
@@ -94,9 +96,10 @@ def simulate(
 ) -> list[Field]:
     """One cell at every light level: the same object and stripes, independent noise.
 
-    Images of each field: `raw` (A, P, Y, X) uint16 counts; `reference` (scale Y, scale X) what an ideal
-    SIM shows; `truth` (scale Y, scale X) the object itself on that grid; the latter two float32 in
-    photons per raw pixel and frame of that level. Its illumination is the true one, faults included.
+    Images of each field: `raw` (A, P, Y, X) uint16 counts; `raw_clean` (A, P, Y, X) the same frames as
+    expected, without noise; `reference` (scale Y, scale X) what an ideal SIM shows; `truth` (scale Y,
+    scale X) the object itself on that grid; the latter three float32 in photons per raw pixel and frame of
+    that level. Its illumination is the true one, faults included.
 
     Raises:
         BadInput: if nothing of the object lies in the field.
@@ -104,18 +107,51 @@ def simulate(
     size = (acquisition.field_px + 2 * MARGIN_PX) * acquisition.oversampling
     fine_um = acquisition.microscope.pixel_um / acquisition.oversampling
     specimen = objects.draw(cell, (size, size), fine_um, seed)
-    illumination = _true_illumination(acquisition, _chance(structure, cell, seed, "illumination"))
+    illumination = _true_illumination(acquisition, seeded(structure, cell, seed, "illumination"))
     clean = _noise_free(specimen, acquisition, illumination)
     if not clean["truth"].any():
-        raise BadInput(
-            f"{structure}, cell {cell}: nothing to see in the field; raise the density of its objects or "
-            "choose a larger field_px"
-        )
-    brightest = torch.quantile(clean.pop("widefield"), 0.999)
+        raise nothing_to_see(structure, cell)
+    light = clean.pop("widefield")
+    fields = at_every_level(clean, "raw", light, acquisition, structure, cell, seed)
+    planned = (
+        "the illumination is the true one; planned were evenly spread angles and phases "
+        f"from {degrees(acquisition.first_angle_rad):.1f} degrees with modulation {acquisition.modulation}"
+    )
+    return [replace(field, illumination=illumination, notes=(planned, *field.notes)) for field in fields]
+
+
+def at_every_level(
+    expected: Mapping[Role, torch.Tensor],
+    taken: Role,
+    mean_frame: torch.Tensor,
+    acquisition: Acquisition,
+    structure: str,
+    cell: int,
+    seed: int,
+) -> list[Field]:
+    """The fields of one cell: what is expected of it, in the light of each level and with its own noise.
+
+    Args:
+        expected: noise-free images by role, in the specimen's own units.
+        taken: the role of the frames (..., Y, X) that the camera takes: these become uint16 counts, all
+            others float32 photons.
+        mean_frame: noise-free mean (Y, X) of these frames; its 99.9 percentile gets the photons of the level.
+        acquisition: microscope, camera and levels.
+        structure: with `cell` and `seed`, what the noise depends on.
+        cell: see above.
+        seed: see above.
+
+    Raises:
+        BadInput: if that mean is dark.
+    """
+    brightest = torch.quantile(mean_frame, 0.999)
+    if brightest <= 0:
+        raise nothing_to_see(structure, cell)
     fields = []
     for level, photons in acquisition.levels.items():
-        images = {role: image * (photons / brightest) for role, image in clean.items()}
-        counts = expose(images["raw"], acquisition.camera, _chance(structure, cell, seed, level))
+        images = {role: image * (photons / brightest) for role, image in expected.items()}
+        counts = expose(images.pop(taken), acquisition.camera, seeded(structure, cell, seed, level))
+        share = saturated_share(counts)
         fields.append(
             Field(
                 dataset="simulated",
@@ -123,16 +159,29 @@ def simulate(
                 cell=f"cell_{cell:03d}",
                 level=level,
                 images={
-                    "raw": counts.numpy().astype(np.uint16),
-                    "reference": images["reference"].numpy(),
-                    "truth": images["truth"].numpy(),
+                    taken: counts.numpy().astype(np.uint16),
+                    **{role: image.numpy() for role, image in images.items()},
                 },
                 microscope=acquisition.microscope,
-                illumination=illumination,
-                notes=_notes(acquisition, counts),
+                notes=(f"{100 * share:.2g} % of all raw pixels are saturated",) if share else (),
             )
         )
     return fields
+
+
+def nothing_to_see(structure: str, cell: int) -> BadInput:
+    """The refusal of a field without anything in it."""
+    return BadInput(
+        f"{structure}, cell {cell}: nothing to see in the field; raise the density of its objects or "
+        "choose a larger field_px"
+    )
+
+
+def seeded(structure: str, cell: int, seed: int, purpose: str) -> torch.Generator:
+    """Random numbers that stay as they are when other structures, cells or levels come and go."""
+    words = [zlib.crc32(word.encode()) for word in (structure, purpose)]
+    state = np.random.SeedSequence([*words, cell, seed]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) >> 1)
 
 
 def _true_illumination(acquisition: Acquisition, generator: torch.Generator) -> Illumination:
@@ -154,7 +203,7 @@ def _true_illumination(acquisition: Acquisition, generator: torch.Generator) -> 
 
 def _noise_free(
     specimen: torch.Tensor, acquisition: Acquisition, illumination: Illumination
-) -> dict[str, torch.Tensor]:
+) -> dict[Role, torch.Tensor]:
     """Expected images of the field alone, by role, in units of the object."""
     microscope, fine = acquisition.microscope, acquisition.oversampling
     centres_um = pixel_centres_um(specimen.shape[-1], microscope.pixel_um, fine, -MARGIN_PX)
@@ -162,26 +211,11 @@ def _noise_free(
     inside = slice(MARGIN_PX, -MARGIN_PX)
     inside_fine = slice(acquisition.scale * MARGIN_PX, -acquisition.scale * MARGIN_PX)
     reference = ideal_reference(specimen, microscope, illumination, fine, acquisition.scale)
+    frames = acquire(specimen, stripes, microscope, fine)[..., inside, inside]
     return {
-        "raw": acquire(specimen, stripes, microscope, fine)[..., inside, inside],
+        "raw": frames,
+        "raw_clean": frames,
         "widefield": widefield(specimen, microscope, fine)[inside, inside],
         "reference": reference[inside_fine, inside_fine],
         "truth": block_mean(specimen, fine // acquisition.scale)[inside_fine, inside_fine],
     }
-
-
-def _chance(structure: str, cell: int, seed: int, purpose: str) -> torch.Generator:
-    """Random numbers that stay as they are when other structures, cells or levels come and go."""
-    words = [zlib.crc32(word.encode()) for word in (structure, purpose)]
-    state = np.random.SeedSequence([*words, cell, seed]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]) >> 1)
-
-
-def _notes(acquisition: Acquisition, counts: torch.Tensor) -> tuple[str, ...]:
-    notes = [
-        "the illumination is the true one; planned were evenly spread angles and phases "
-        f"from {degrees(acquisition.first_angle_rad):.1f} degrees with modulation {acquisition.modulation}"
-    ]
-    if share := saturated_share(counts):
-        notes.append(f"{100 * share:.2g} % of all raw pixels are saturated")
-    return tuple(notes)

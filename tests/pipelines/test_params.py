@@ -121,6 +121,36 @@ def test_dvc_must_watch_what_objects_are_drawn_from(values: Any) -> None:
     )
 
 
+LAPSE = {"name": "lapse", "times": 3, "slices": 4, "slice_um": 0.1, "axial_um": 0.2, "speed_um": 0.1}
+
+
+def test_a_structure_is_taken_as_raw_stacks_unless_a_series_is_chosen(values: Any) -> None:
+    key = next(iter(values["structures"]))
+    assert parse(Params, values, "params.yaml").structure(key).series is None
+    values["structures"][key]["series"] = LAPSE
+    chosen = parse(Params, values, "params.yaml").structure(key).series
+    assert chosen is not None
+    assert chosen.model_dump() == LAPSE
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"times": 0}, "times: Input should be greater than 0 (found 0)"),
+        ({"frames": 7}, "frames: unknown key"),
+        ({"name": "film"}, "does not match any of the expected tags: 'blinking', 'lapse'"),
+    ],
+)
+def test_mistakes_in_a_series_are_told_by_their_address(
+    values: Any, change: dict[str, Any], told: str
+) -> None:
+    key = next(iter(values["structures"]))
+    values["structures"][key]["series"] = LAPSE | change
+    found = refused(values)
+    assert f"structures.{key}.series" in found
+    assert told in found
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -161,6 +161,22 @@ def test_unusable_fields(field: Field, role: Role, change: Change, sentence: str
         check(field.with_images({role: change(field.images[role])}), "here")
 
 
+def test_volumes_and_blinking_frames_come_back_and_may_not_be_saturated(field: Field, tmp_path: Path) -> None:
+    raw = field.image("raw")
+    bright = np.full((24, 24), 65535, np.uint16)
+    frames: dict[Role, np.ndarray] = {"volume": raw, "blinking": raw[0]}
+    for role, image in frames.items():
+        series = replace(field, images={role: image}, illumination=None)
+        ome_fields.write(tmp_path / role, series)
+        (copy,) = ome_fields.fields(tmp_path / role)
+        np.testing.assert_array_equal(copy.image(role), image)
+        with pytest.raises(BadInput, match=f"image '{role}' is saturated"):
+            check(
+                series.with_images({role: np.concatenate([image, np.broadcast_to(bright, image.shape)])}),
+                "here",
+            )
+
+
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     file = read(path)
     metadata = json.loads(json.dumps(file.metadata))

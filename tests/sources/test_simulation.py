@@ -120,6 +120,18 @@ def test_a_flat_object_puts_the_photons_of_its_level_into_every_image(level: str
     assert frames(field).mean().item() == pytest.approx(expected, rel=0.03)
 
 
+def test_the_clean_frames_are_the_raw_ones_without_their_noise() -> None:
+    """Shot and read noise of the camera: variance = photons + read_noise ** 2."""
+    field = simulate(FLAT, acquisition(levels={"bright": 400.0}), "flat", 0, 1)[0]
+    clean = torch.from_numpy(field.image("raw_clean"))
+    assert clean.shape == (3, 3, 32, 32)
+    assert clean.dtype == torch.float32
+    deviation = (frames(field) - clean) / torch.sqrt(clean + 1.5**2)
+    assert deviation.mean().item() == pytest.approx(0, abs=0.04)
+    assert deviation.std().item() == pytest.approx(1, abs=0.04)
+    assert clean.mean(dim=(0, 1)).std() < 0.1 * clean.std()  # hardly any stripes in the mean over phases
+
+
 def test_the_level_is_the_brightest_part_of_the_widefield() -> None:
     field = simulate(POINTS, acquisition(levels={"bright": 5000.0}), "points", 0, 1)[0]
     widefield = frames(field).mean(dim=(0, 1))
