@@ -42,9 +42,9 @@ class NormaliserSettings(Settings):
 
     scope: Literal["stack", "dataset"]
     """`stack`: each stack by its own statistics; `dataset`: all by those of the training stacks"""
-    kind: Literal["percentile", "minmax", "standardise", "maximum"]
+    kind: Literal["percentile", "minmax", "standardise", "maximum", "deviation"]
     """offset and offset + scale are: two percentiles; minimum and maximum; mean and one deviation above; zero and the
-    maximum"""
+    maximum; zero and one deviation"""
     of: Literal["mean", "frames"]
     """what statistics are taken of: the mean over frames, or all frames"""
     target: Literal["as_input", "own"]
@@ -148,6 +148,8 @@ def _affine(settings: NormaliserSettings, pixels: NDArray[np.float64]) -> Affine
 def _offset_and_scale(settings: NormaliserSettings, pixels: NDArray[np.float64]) -> tuple[float, float]:
     if settings.kind == "standardise":
         return float(pixels.mean()), float(pixels.std())
+    if settings.kind == "deviation":
+        return 0.0, float(pixels.std())
     if settings.kind == "maximum":
         return 0.0, float(pixels.max())
     if settings.kind == "minmax":

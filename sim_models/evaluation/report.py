@@ -8,8 +8,8 @@ import pandas as pd
 from sim_models.evaluation.baselines import BASELINES
 from sim_models.evaluation.consistency import FLAGGED
 from sim_models.evaluation.intervals import Bootstrap, Estimate, means, paired_differences
-from sim_models.evaluation.metrics import METRICS
 from sim_models.evaluation.panels import TITLES
+from sim_models.evaluation.scores import higher_is_better
 
 MAIN = "psnr_targetrange_noscale"
 """the metric of sentences and pictures"""
@@ -31,7 +31,7 @@ class Column:
     @property
     def higher_is_better(self) -> bool:
         """Which way is up."""
-        return self.metric in METRICS and METRICS[self.metric].higher_is_better
+        return higher_is_better(self.metric)
 
 
 COLUMNS = (

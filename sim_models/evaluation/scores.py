@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
 
 from sim_models.evaluation.baselines import BASELINES
-from sim_models.evaluation.consistency import consistency, values
-from sim_models.evaluation.metrics import METRICS
+from sim_models.evaluation.consistency import FLAGGED, consistency, values
+from sim_models.evaluation.metrics import METRICS, inside
+from sim_models.evaluation.resolution import SMALLEST_PX, decorrelation_resolution_um
+from sim_models.evaluation.squirrel import rounded_up, squirrel, whole_scale
 from sim_models.field import Field, Image, Role
 from sim_models.optics.consistency import Consistency
 from sim_models.optics.fourier import block_mean
@@ -19,6 +22,33 @@ from sim_models.sources.reconstruction import reconstructed, stripes_of
 from sim_models.task import Task
 
 COLUMNS = ["structure", "cell", "level", "arm", "metric", "value"]
+
+DECORRELATION = "decorrelation_um"
+"""resolution by decorrelation analysis of the image alone: see `evaluation.resolution`"""
+
+RSP, RSE = "rsp_widefield", "rse_widefield"
+"""correlation with the field's wide-field and root mean square difference from it, after the best gain, offset and
+Gaussian: see `evaluation.squirrel`"""
+
+ON_CAMERA_PIXELS: tuple[Role, ...] = ("raw", "widefield", "raw_clean", "blinking", "volume")
+"""roles whose pixels are those of the camera, that the microscope's `pixel_um` is of"""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a number that needs no target."""
+
+    unit: Literal["1", "um", "%", "of the field"]
+    higher_is_better: bool
+
+
+WITHOUT_TARGET: dict[str, Reading] = {
+    DECORRELATION: Reading("um", higher_is_better=False),
+    RSP: Reading("1", higher_is_better=True),
+    RSE: Reading("of the field", higher_is_better=False),
+    FLAGGED: Reading("%", higher_is_better=False),
+}
+"""None of them is a metric of the gate: a fine image without a contradiction may still show another cell"""
 
 
 @dataclass(frozen=True)
@@ -92,7 +122,15 @@ def _judged(restorer: Restorer, field: Field, settings: ReconstructionSettings) 
 
 
 def score(restored: Restored, border_px: int) -> pd.DataFrame:
-    """Every metric of every image of a field, and its consistency with the raw frames, in columns `COLUMNS`."""
+    """Every metric of every image of a field, and what is told without a target, in columns `COLUMNS`.
+
+    Without a target, of single planes (Y, X): their consistency with the raw frames; `decorrelation_um`, their
+    resolution by decorrelation analysis, where a frequency stands out; `rsp_widefield` and `rse_widefield`,
+    their correlation with the role `widefield` and root mean square difference from it (in the unit of the field) after
+    the best gain, offset and Gaussian, where a pixel of it is a whole block of theirs. As that role is the mean of
+    noisy frames, RSE contains their noise; and the baseline `widefield` agrees with itself. `border_px` pixels
+    along every edge are left out of all of them.
+    """
     field = restored.field
     rows = [
         (field.structure, field.cell, field.level, arm, name, metric(image, restored.target, border_px))
@@ -101,7 +139,48 @@ def score(restored: Restored, border_px: int) -> pd.DataFrame:
     ]
     rows += [
         (field.structure, field.cell, field.level, arm, name, value)
+        for arm, image in restored.images.items()
+        for name, value in _without_target(image, field, border_px).items()
+    ]
+    rows += [
+        (field.structure, field.cell, field.level, arm, name, value)
         for arm, found in restored.consistency.items()
         for name, value in values(found, border_px).items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Which way is up for a name in the column `metric`."""
+    return (METRICS.get(metric) or WITHOUT_TARGET[metric]).higher_is_better
+
+
+def _without_target(image: Image, field: Field, border_px: int) -> dict[str, float]:
+    """Resolution and agreement with the wide-field, as far as image and field allow."""
+    if image.ndim != 2:
+        return {}
+    return {**_resolution(image, field, border_px), **_agreement(image, field, border_px)}
+
+
+def _resolution(image: Image, field: Field, border_px: int) -> dict[str, float]:
+    camera = next((field.images[role] for role in ON_CAMERA_PIXELS if role in field.images), None)
+    scale = None if camera is None else whole_scale(image.shape, camera.shape[-2:])
+    inner = inside(image, border_px)
+    if scale is None or min(inner.shape) < SMALLEST_PX or np.ptp(inner) == 0:
+        return {}
+    found = decorrelation_resolution_um(inner, field.microscope.pixel_um / scale)
+    return {} if found is None else {DECORRELATION: found.resolution_um}
+
+
+def _agreement(image: Image, field: Field, border_px: int) -> dict[str, float]:
+    widefield = field.images.get("widefield")
+    if widefield is None:
+        return {}
+    scale = whole_scale(image.shape, widefield.shape)
+    if scale is None:
+        return {}
+    inner = inside(widefield, rounded_up(border_px, scale))
+    if inner.size == 0 or np.ptp(inner) == 0:
+        return {}
+    found = squirrel(image, widefield, border_px)
+    return {RSP: found.rsp, RSE: found.rse}
