@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from sim_models.field import Field, Image
 from sim_models.normalise import Normaliser
 from sim_models.task import Symmetry, Task
 
+Augment = Literal["none", "turns", "symmetries"]
+
 
 class Sample(NamedTuple):
-    """What a method learns from, normalised: input (N, C, Y, X) and target (N, C', sY, sX); volumes are (N, T, Z, Y, X)."""
+    """What a method learns from, normalised: input (N, C, Y, X), target (N, C', sY, sX); volumes (N, T, Z, Y, X)."""
 
     input: Tensor
     target: Tensor
@@ -97,7 +99,7 @@ class Samples:
     ) -> Sample:
         """This worker's share of the global batch of one step: random crops of random fields.
 
-        With `augment`, each is changed by one of the symmetries of its task.
+        With `augment` each is changed by one of the symmetries of its task: any, or those that mirror nothing.
         """
         random = np.random.default_rng([seed, step])
         crops = [self._crop(crop_px, random, augment) for _ in range(size)]
@@ -106,14 +108,15 @@ class Samples:
         inputs, targets = zip(*(crops[index] for index in mine), strict=True)
         return Sample(torch.stack(inputs), torch.stack(targets), chance[mine])
 
-    def _crop(self, crop_px: int, random: np.random.Generator, augment: bool) -> tuple[Tensor, Tensor]:
+    def _crop(self, crop_px: int, random: np.random.Generator, augment: Augment) -> tuple[Tensor, Tensor]:
         pair = self.pairs[random.integers(len(self.pairs))]
         top, left = (int(random.integers(edge - crop_px + 1)) for edge in pair.input.shape[-2:])
         given = _window(pair.input, top, left, crop_px, 1)
         wanted = _window(pair.target, top, left, crop_px, self.task.scale)
-        if not augment:
+        if augment == "none":
             return given, wanted
-        symmetry = pair.symmetries[int(random.integers(len(pair.symmetries)))]
+        allowed = [each for each in pair.symmetries if augment == "symmetries" or not each.mirror]
+        symmetry = allowed[int(random.integers(len(allowed)))]
         return symmetry.of(given, symmetry.input_order), symmetry.of(wanted, symmetry.target_order)
 
     def whole(self, share: Share) -> Iterator[Sample]:

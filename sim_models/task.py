@@ -31,6 +31,9 @@ ROLES: Mapping[str, tuple[Role, ...]] = {
 FEW = 5
 """frames of `first_five`"""
 
+SUBPIXELS = 4
+"""channels that a reconstruction beside raw frames has, the last ones: see `subpixels`"""
+
 
 class Symmetry(NamedTuple):
     """A change of input and target after which they are still such a pair: of axes, and of the order of channels."""
@@ -60,6 +63,8 @@ class Task(Settings):
     frames: Literal["all", "first_phase", "first_phase_and_mean", "first_five"]
     """which of a raw stack: all; the first phase of every angle; these and the mean of all (U-Net-SIM3 and -SIM4 of
     Jin et al., Nat. Commun. 11:1934, 2020); the first five of blinking frames (their U-Net-SRRF5)"""
+    light: Literal["all", "brightest", "dimmest"]
+    """which light levels of a dataset are learned from"""
     per: Literal["stack", "angle"]
     """what a sample is: a whole stack, or the frames of one angle"""
     target: Literal["raw_clean", "reconstruction", "reference", "srrf", "none"]
@@ -74,6 +79,8 @@ class Task(Settings):
             raise ValueError(f"frames '{self.frames}' chooses from {other}, but the input is '{self.input}'")
         if self.per == "angle" and (self.input not in of_angles or self.target != "raw_clean"):
             raise ValueError("per 'angle' needs raw frames that go in and 'raw_clean' that comes out")
+        if self.input == "raw_and_reconstruction" and self.target == "raw_clean":
+            raise ValueError("raw frames with their reconstruction give an image, no 'raw_clean'")
         if self.target == "none" and self.scale != 1:
             raise ValueError(
                 f"without a target the scale must be 1, not {self.scale}: nothing shows finer detail"
@@ -115,6 +122,18 @@ class Task(Settings):
             return image[None, None]
         samples = _samples(image, self.per)
         return enlarged(samples, self.scale) if self.scale > 1 else samples
+
+    def channels(self, angles: int, phases: int, times: int = 1) -> tuple[int, int]:
+        """How many go in and come out, for raw stacks of so many angles and phases, or volumes of so many times."""
+        each = phases if self.per == "angle" else angles * phases
+        frames = {"all": each, "first_phase": angles, "first_phase_and_mean": angles + 1, "first_five": FEW}
+        given = {
+            "raw": frames[self.frames], "raw_and_synthetic": 2 * each, "raw_and_reconstruction": each + SUBPIXELS,
+            "volume": times, "blinking": FEW if self.frames == "first_five" else times,
+        }.get(self.input, 1)  # fmt: skip
+        if self.target == "none":
+            return given, given
+        return given, each if self.target == "raw_clean" else 1
 
     def _channels(self, role: Role, image: Image) -> Image:
         """One image as samples (N, C, ...)."""
@@ -169,7 +188,7 @@ class Task(Settings):
         if self.input == "raw_and_synthetic":
             return (*order, *(frames + index for index in order))
         if self.input == "raw_and_reconstruction":
-            parts = range(self.scale**2)
+            parts = range(SUBPIXELS)
             return (*order, *(frames + index for index in (reversed(parts) if half_turn else parts)))
         return order
 

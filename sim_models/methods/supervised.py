@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from sim_models.losses import LossSettings
 from sim_models.methods import Method
 from sim_models.samples import Sample
-
-SUBPIXELS = 4
-"""channels that a reconstruction beside raw frames has, the last ones: see `task.subpixels`"""
+from sim_models.task import SUBPIXELS
 
 
 class Settings(Method):

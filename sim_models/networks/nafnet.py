@@ -1,4 +1,4 @@
-"""NAFNet (Chen, Chu, Zhang & Sun, ECCV 2022): a U-Net of blocks without activation functions, small for what it does."""
+"""NAFNet (Chen, Chu, Zhang & Sun, ECCV 2022): a U-Net of blocks without activation functions."""
 
 from typing import Literal
 

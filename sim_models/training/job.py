@@ -86,7 +86,8 @@ def lay_out(job: Job) -> LaidOut:
         BadInput: if fields, crop, recipe and source do not fit each other.
     """
     prepared = Prepared.open(Path(job.dataset))
-    fields, validation_fields = _fields(prepared, "train"), _fields(prepared, "val")
+    light = job.recipe.task.light
+    fields, validation_fields = _fields(prepared, "train", light), _fields(prepared, "val", light)
     source = Restorer.load(Path(job.source)) if job.source else None
     # A network expects the numbers it was trained on, so a source keeps its normaliser.
     normaliser = (
@@ -122,9 +123,17 @@ def lay_out(job: Job) -> LaidOut:
 
 
 @lru_cache(maxsize=4)
-def _fields(prepared: Prepared, part: Part) -> tuple[Field, ...]:
-    """The fields of one part. A worker takes up dozens of trials on the same data; files are read for the first."""
-    return tuple(prepared.fields(part))
+def _fields(prepared: Prepared, part: Part, light: str) -> tuple[Field, ...]:
+    """The fields of one part at the light levels of a task.
+
+    A worker takes up dozens of trials on the same data; files are read for the first.
+    """
+    fields = tuple(prepared.fields(part))
+    if light == "all":
+        return fields
+    levels = prepared.light(fields)
+    level = (max if light == "brightest" else min)(levels, key=levels.__getitem__)
+    return tuple(field for field in fields if field.level == level)
 
 
 def _inputs_and_targets(job: Job, fields: Sequence[Field]) -> tuple[list[Image], list[Image]]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sim_models.config import Settings
 from sim_models.methods import Method
-from sim_models.samples import Samples, Share
+from sim_models.samples import Augment, Samples, Share
 
 
 class TrainingSettings(Settings):
@@ -27,7 +27,7 @@ class TrainingSettings(Settings):
     """edge of a crop in raw pixels"""
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
-    schedule: Literal["constant", "cosine", "dlsim_as_run"]
+    schedule: Literal["constant", "cosine", "dlsim_as_run", "inverse_time"]
     """of the rate after the warm-up, see `learning_rate`"""
     warmup_steps: NonNegativeInt
     clip_norm: PositiveFloat
@@ -35,8 +35,8 @@ class TrainingSettings(Settings):
     """steps between two looks at the validation cells"""
     patience: PositiveInt
     """looks without a better score after which training stops"""
-    augment: bool
-    """whether crops are changed by the symmetries of their task, see `Task.symmetries`"""
+    augment: Augment
+    """by which symmetries of their task crops are changed, see `Task.symmetries`; `turns` leaves out mirrored ones"""
     precision: Literal["float32", "bfloat16"]
     """of the forward pass on a GPU; a CPU always computes in float32"""
     seed: NonNegativeInt
@@ -163,11 +163,14 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
     """The rate of one step: a linear warm-up, then constant, or a half cosine to zero, or as DL-SIM was trained.
 
     There a misplaced `return` left the full rate for the first 3 of 2000 epochs and 0.005 of it for all others.
+    `inverse_time` is 1 / (1 + 1e-5 step), as TiS- and SiS-rDL were trained.
     """
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":
         return settings.learning_rate
+    if settings.schedule == "inverse_time":
+        return settings.learning_rate / (1 + 1e-5 * step)
     done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
     if settings.schedule == "dlsim_as_run":
         return settings.learning_rate * (1 if done < 3 / 2000 else 0.005)
