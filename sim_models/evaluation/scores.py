@@ -107,8 +107,8 @@ def first_frame(field: Field) -> Image:
     """One frame (Y, X) as the camera gave it."""
     roles: tuple[Role, ...] = ("raw", "volume", "blinking")
     image = next(field.images[role] for role in roles if role in field.images)
-    frames: Image = image.reshape(-1, *image.shape[-2:])
-    return frames[0]
+    first: Image = image[(0,) * (image.ndim - 2)]
+    return first
 
 
 def _judged(restorer: Restorer, field: Field, settings: ReconstructionSettings) -> Image:
