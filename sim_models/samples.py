@@ -95,7 +95,7 @@ class Samples:
         return self.pairs[0].input.shape[0], self.pairs[0].target.shape[0]
 
     def batch(
-        self, step: int, size: int, crop_px: int, seed: int, share: Share, augment: bool = False
+        self, step: int, size: int, crop_px: int, seed: int, share: Share, augment: Augment = "none"
     ) -> Sample:
         """This worker's share of the global batch of one step: random crops of random fields.
 
