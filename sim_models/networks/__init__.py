@@ -47,6 +47,11 @@ class Network(nn.Module, ABC):
         return ()
 
     @property
+    def num_parameters(self) -> int:
+        """Numbers it has learned, or would."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
     def smallest_px(self) -> int:
         """Smallest height and width: fewer pixels cannot be mirrored up to `divisor`."""
         return self.divisor // 2 + 1

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sim_models.config import BadInput
 from sim_models.networks import Network, NetworkSettings
+from sim_models.spectra import filtered
 
 SQUEEZE = 16
 """feature maps for one unit of the attention's bottleneck"""
@@ -186,8 +187,6 @@ class _NoiseSuppressed(nn.Module):
 
     def _low_pass(self, frames: Tensor) -> Tensor:
         with torch.autocast(frames.device.type, enabled=False):
-            rows, columns = (torch.fft.fftfreq(size, device=frames.device) for size in frames.shape[-2:])
-            columns = columns[: frames.shape[-1] // 2 + 1].abs()
-            kept = torch.sigmoid((self.cutoff - torch.hypot(rows[:, None], columns)) * self.steepness)
-            passed: Tensor = torch.fft.irfft2(torch.fft.rfft2(frames.float()) * kept, s=frames.shape[-2:])
-        return passed
+            return filtered(
+                frames.float(), lambda cycles: torch.sigmoid((self.cutoff - cycles) * self.steepness)
+            )

@@ -102,6 +102,11 @@ class SwinT(Network):
         return restored
 
 
+def _to_tokens(features: Tensor) -> Tensor:
+    """(N, C, Y, X) as (N, Y, X, C), by axes counted from the front, which every export knows."""
+    return features.permute(0, 2, 3, 1)
+
+
 class _Joint(nn.Module):
     """Normalisation over the feature maps, and a convolution."""
 
@@ -111,7 +116,7 @@ class _Joint(nn.Module):
         self.convolution = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        joined: Tensor = self.convolution(self.norm(features.movedim(1, -1)).movedim(-1, 1))
+        joined: Tensor = self.convolution(self.norm(_to_tokens(features)).permute(0, 3, 1, 2))
         return joined
 
 
@@ -127,8 +132,8 @@ class _Group(nn.Module):
         self.convolution = nn.Conv2d(settings.width, settings.width, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        tokens = self.blocks(features.movedim(1, -1))
-        grouped: Tensor = features + self.convolution(tokens.movedim(-1, 1))
+        tokens = self.blocks(_to_tokens(features))
+        grouped: Tensor = features + self.convolution(tokens.permute(0, 3, 1, 2))
         return grouped
 
 
