@@ -71,9 +71,13 @@ class Network(nn.Module, ABC):
                 f"a field of {height} x {width} pixels is too small for this network, which needs at least "
                 f"{self.smallest_px} x {self.smallest_px}; use a larger field or a network of less depth"
             )
-        padding = (0, -width % self.divisor, 0, -height % self.divisor)
-        restored = self.compute(F.pad(frames, padding, mode="reflect"))
+        restored = self.compute(self.padded(frames))
         return restored[..., : self.scale * height, : self.scale * width]
+
+    def padded(self, frames: Tensor) -> Tensor:
+        """Frames mirrored at the bottom and right edge up to multiples of `divisor`."""
+        height, width = frames.shape[-2:]
+        return F.pad(frames, (0, -width % self.divisor, 0, -height % self.divisor), mode="reflect")
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; frozen stages stay in evaluation mode, else their batch statistics would move."""
