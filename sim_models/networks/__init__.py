@@ -46,6 +46,10 @@ class Network(nn.Module, ABC):
         """
         return ()
 
+    def fixed_layers(self) -> tuple[nn.Module, ...]:
+        """Layers that pruning may give fewer inputs but not fewer outputs, because code counts on their number."""
+        return ()
+
     @property
     def num_parameters(self) -> int:
         """Numbers it has learned, or would."""
