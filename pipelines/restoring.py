@@ -64,7 +64,7 @@ def restore_file(
             f"{path}: does not say its pixel size; give it with --pixel-um, for example --pixel-um 0.065"
         )
     refuse_unusable(stacks, path)
-    inputs = _inputs(stacks, restorer.recipe.task.input, file, stated, path)
+    inputs = model_inputs(stacks, restorer.recipe.task.input, file, stated, path)
     tiles = None if max(inputs.shape[-2:]) <= tile_px else tile_px
     restored = np.stack(
         [restorer(each, tiles, _nth(number, len(inputs), progress)) for number, each in enumerate(inputs)]
@@ -84,7 +84,7 @@ def restore_file(
     )
 
 
-def _inputs(stacks: Image, role: str, file: ImageFile, stated: Stated, path: Path) -> Image:
+def model_inputs(stacks: Image, role: str, file: ImageFile, stated: Stated, path: Path) -> Image:
     """What a model takes of raw stacks (T, A, P, Y, X): these themselves, or an image made of each."""
     if role == "raw":
         return stacks

@@ -122,7 +122,10 @@ def refuse_strange(content: bytes, channels_in: int) -> None:
 
 def _reaches_beyond(node: "onnx.NodeProto") -> bool:
     return any(
-        attribute.HasField("g") or attribute.graphs or _external(attribute.t) or any(map(_external, attribute.tensors))
+        attribute.HasField("g")
+        or attribute.graphs
+        or _external(attribute.t)
+        or any(map(_external, attribute.tensors))
         for attribute in node.attribute
     )
 

@@ -3,6 +3,7 @@
     <folder>/weights.safetensors   the network
     <folder>/restorer.json         recipe, fitted normaliser, card, SHA-256 of the weights
 
+A compressed one holds `network.onnx` in place of the weights, and its record says how it was made and what it lost.
 Nothing in the folder is code, so one from a stranger can be read safely.
 """
 
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,11 +27,13 @@ from sim_models.config import BadInput, Settings, parse
 from sim_models.field import Image
 from sim_models.networks import Network
 from sim_models.normalise import Normaliser
+from sim_models.onnx_network import Compression, OnnxNetwork
 from sim_models.recipe import Recipe
 from sim_models.samples import as_channels
 from sim_models.tiles import restore_tiled
 
 WEIGHTS = "weights.safetensors"
+GRAPH = "network.onnx"
 SETTINGS = "restorer.json"
 MOST_COUNTS = 2.0**32
 """beyond it nothing is left of single precision"""
@@ -56,16 +59,29 @@ class Card(Settings):
     frozen_stages: tuple[str, ...]
 
 
-class _Record(Settings):
-    """The JSON beside the weights."""
+class _Shared(Settings):
+    """What the JSON beside the weights says of every restorer."""
 
-    format: Literal[1]
     weights_sha256: str
     channels_in: PositiveInt
     channels_out: PositiveInt
     recipe: Recipe
     normaliser: Normaliser
     card: Card
+
+
+class _Record(_Shared):
+    """Beside weights of ours."""
+
+    format: Literal[1]
+
+
+class _CompressedRecord(_Shared):
+    """Beside a graph; `weights_sha256` is that of the file."""
+
+    format: Literal[2]
+    engine: Literal["onnx"]
+    compression: Compression
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,8 @@ class Restorer:
     normaliser: Normaliser
     card: Card
     channels: tuple[int, int]
+    compression: Compression | None = None
+    """of a network that is an `OnnxNetwork`"""
 
     def __call__(
         self, stack: Image, tile_px: int | None = None, progress: Callable[[int, int], None] | None = None
@@ -154,7 +172,12 @@ class Restorer:
 
     @property
     def weights_sha256(self) -> str:
-        """SHA-256 of names and values of the weights; the identity by which children name a parent."""
+        """SHA-256 of names and values of the weights; the identity by which children name a parent.
+
+        Of a compressed network it is that of its file.
+        """
+        if isinstance(self.network, OnnxNetwork):
+            return self.network.sha256
         digest = hashlib.sha256()
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
@@ -163,27 +186,36 @@ class Restorer:
 
     def save(self, folder: Path) -> None:
         """Write the folder, whole or not at all."""
-        record = _Record(
-            format=1,
-            weights_sha256=self.weights_sha256,
-            channels_in=self.channels[0],
-            channels_out=self.channels[1],
-            recipe=self.recipe,
-            normaliser=self.normaliser,
-            card=self.card,
-        )
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             partial = Path(temporary) / "restorer"
             partial.mkdir()
-            weights = {
-                name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()
-            }
-            save_file(weights, partial / WEIGHTS)
-            (partial / SETTINGS).write_text(record.model_dump_json(indent=2) + "\n")
+            self._write(partial)
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
+
+    def _write(self, folder: Path) -> None:
+        shared: dict[str, Any] = {
+            "weights_sha256": self.weights_sha256,
+            "channels_in": self.channels[0],
+            "channels_out": self.channels[1],
+            "recipe": self.recipe,
+            "normaliser": self.normaliser,
+            "card": self.card,
+        }
+        record: _Shared
+        if isinstance(self.network, OnnxNetwork):
+            assert self.compression is not None
+            record = _CompressedRecord(format=2, engine="onnx", compression=self.compression, **shared)
+            (folder / GRAPH).write_bytes(self.network.content)
+        else:
+            record = _Record(format=1, **shared)
+            weights = {
+                name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()
+            }
+            save_file(weights, folder / WEIGHTS)
+        (folder / SETTINGS).write_text(record.model_dump_json(indent=2) + "\n")
 
     @staticmethod
     def load(folder: Path) -> "Restorer":
@@ -193,36 +225,65 @@ class Restorer:
             BadInput: if a file is missing, damaged, or the weights are not those the record names.
         """
         record = _read_record(folder / SETTINGS)
-        network = record.recipe.network.build(
-            record.channels_in, record.channels_out, record.recipe.task.scale
-        )
-        try:
-            network.load_state_dict(load_file(folder / WEIGHTS))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise BadInput(
-                f"{folder / WEIGHTS}: not the weights of this restorer ({reason}); fetch it again"
-            ) from None
+        network: Network
+        if isinstance(record, _CompressedRecord):
+            file, compression = folder / GRAPH, record.compression
+            network = _read_graph(file, record)
+        else:
+            file, compression = folder / WEIGHTS, None
+            network = _read_weights(file, record)
         restorer = Restorer(
             record.recipe,
             network.eval(),
             record.normaliser,
             record.card,
             (record.channels_in, record.channels_out),
+            compression,
         )
         if restorer.weights_sha256 != record.weights_sha256:
             raise BadInput(
-                f"{folder / WEIGHTS}: its SHA-256 is {restorer.weights_sha256[:12]}... but {SETTINGS} says "
+                f"{file}: its SHA-256 is {restorer.weights_sha256[:12]}... but {SETTINGS} says "
                 f"{record.weights_sha256[:12]}...; the file was changed, fetch it again"
             )
         return restorer
 
 
-def _read_record(path: Path) -> _Record:
+def _read_weights(file: Path, record: _Record) -> Network:
+    network = record.recipe.network.build(record.channels_in, record.channels_out, record.recipe.task.scale)
+    try:
+        network.load_state_dict(load_file(file))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{file}: not the weights of this restorer ({reason}); fetch it again") from None
+    return network
+
+
+def _read_graph(file: Path, record: _CompressedRecord) -> Network:
+    """The graph in a file, which is compared with the record before anything looks into it."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror}); fetch it again") from None
+    if (found := hashlib.sha256(content).hexdigest()) != record.weights_sha256:
+        raise BadInput(
+            f"{file}: its SHA-256 is {found[:12]}... but {SETTINGS} says {record.weights_sha256[:12]}...; the file was "
+            "changed, fetch it again"
+        )
+    with torch.device("meta"):  # its geometry is asked for, and no weights
+        like = record.recipe.network.build(record.channels_in, record.channels_out, record.recipe.task.scale)
+    try:
+        return OnnxNetwork(content, like, record.compression.parameters, record.channels_in)
+    except BadInput as refusal:
+        raise BadInput(f"{file}: {refusal}") from None
+
+
+def _read_record(path: Path) -> _Record | _CompressedRecord:
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError):
         raise BadInput(
             f"{path}: not found or not JSON; a restorer's folder holds {WEIGHTS} and {SETTINGS}"
         ) from None
+    if isinstance(values, dict) and values.get("format") == 2:
+        return parse(_CompressedRecord, values, str(path))
     return parse(_Record, values, str(path))

@@ -14,15 +14,16 @@ from torch import Tensor
 def magnitudes(images: Tensor) -> Tensor:
     """|FFT| of images (N, C, Y, X), frequency zero first."""
     if not torch.onnx.is_in_onnx_export():
-        return torch.fft.fft2(images).abs()
-    transformed = _Transform.apply(torch.stack([images, torch.zeros_like(images)], dim=-1), False)
-    return transformed.square().sum(dim=-1).sqrt()
+        magnitude: Tensor = torch.fft.fft2(images).abs()
+        return magnitude
+    return _transformed(_complex(images), inverse=False).square().sum(dim=-1).sqrt()
 
 
 def centred(spectra: Tensor) -> Tensor:
     """Spectra (N, C, Y, X) with frequency zero in the middle."""
     if not torch.onnx.is_in_onnx_export():
-        return torch.fft.fftshift(spectra, dim=(-2, -1))
+        shifted: Tensor = torch.fft.fftshift(spectra, dim=(-2, -1))
+        return shifted
     for axis in (-2, -1):
         size = spectra.shape[axis]
         half = (size + 1) // 2
@@ -42,9 +43,17 @@ def filtered(images: Tensor, response: Callable[[Tensor], Tensor]) -> Tensor:
         return passed
     rows, columns = (_frequencies(images.shape[axis]) for axis in (-2, -1))
     kept = response((rows[:, None].square() + columns.square()).sqrt())
-    transformed = _Transform.apply(torch.stack([images, torch.zeros_like(images)], dim=-1), False)
-    whole: Tensor = _Transform.apply(transformed * kept[..., None], True)[..., 0]
-    return whole
+    spectrum = _transformed(_complex(images), inverse=False)
+    return _transformed(spectrum * kept[..., None], inverse=True)[..., 0]
+
+
+def _complex(images: Tensor) -> Tensor:
+    return torch.stack([images, torch.zeros_like(images)], dim=-1)
+
+
+def _transformed(values: Tensor, inverse: bool) -> Tensor:
+    answer: Tensor = _Transform.apply(values, inverse)  # type: ignore[no-untyped-call]
+    return answer
 
 
 def _frequencies(size: int) -> Tensor:
@@ -57,7 +66,7 @@ class _Transform(torch.autograd.Function):
     """The transform over Y and X of values (N, C, Y, X, 2), or its inverse, as ONNX writes it."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, inverse: bool) -> Tensor:
+    def forward(_: Any, values: Tensor, inverse: bool) -> Tensor:
         transform = torch.fft.ifft2 if inverse else torch.fft.fft2
         return torch.view_as_real(transform(torch.view_as_complex(values.contiguous())))
 

@@ -1,8 +1,9 @@
 """From a network of ours to an ONNX file that any number, height and width of frames goes into."""
 
 import copy
-import io
+import tempfile
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +21,13 @@ def exported(network: Network, channels_in: int) -> OnnxNetwork:
     portable = _portable(network)
     edge = -(-24 // network.divisor) * network.divisor
     frames = torch.zeros(2, channels_in, edge, edge + network.divisor)
-    content = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
         warnings.simplefilter("ignore")  # that tracing is old, and that sizes are taken as they are
         torch.onnx.export(
             _Computing(portable).eval(),
             (frames,),
-            content,
+            file,
             dynamo=False,
             opset_version=OPSET,
             input_names=[FRAMES],
@@ -36,7 +37,8 @@ def exported(network: Network, channels_in: int) -> OnnxNetwork:
                 RESTORED: {0: "n", 2: "fine_y", 3: "fine_x"},
             },
         )
-    return OnnxNetwork(content.getvalue(), network, network.num_parameters, channels_in)
+        content = file.read_bytes()
+    return OnnxNetwork(content, network, network.num_parameters, channels_in)
 
 
 class _Computing(nn.Module):
@@ -83,15 +85,17 @@ def _as_convolution(layer: nn.ConvTranspose2d) -> nn.Module | None:
     """
     weight, bias = layer.weight, layer.bias
     plain = (
-        layer.groups == 1
-        and layer.dilation == (1, 1)
-        and layer.output_padding == (0, 0)
-        and bias is not None
+        layer.groups == 1 and layer.dilation == (1, 1) and layer.output_padding == (0, 0) and bias is not None
     )
     if not plain or bias is None:
         return None
     kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
-    if stride == (1, 1) and kernel[0] == kernel[1] and isinstance(padding, tuple) and padding[0] == padding[1]:
+    if (
+        stride == (1, 1)
+        and kernel[0] == kernel[1]
+        and isinstance(padding, tuple)
+        and padding[0] == padding[1]
+    ):
         edge = kernel[0]
         same = nn.Conv2d(layer.in_channels, layer.out_channels, edge, padding=edge - 1 - int(padding[0]))
         _fill(same, weight.transpose(0, 1).flip(2, 3), bias)
@@ -99,7 +103,11 @@ def _as_convolution(layer: nn.ConvTranspose2d) -> nn.Module | None:
     if stride == kernel and stride[0] == stride[1] and padding == (0, 0):
         times = stride[0]
         dense = nn.Conv2d(layer.in_channels, layer.out_channels * times**2, 1)
-        _fill(dense, weight.permute(1, 2, 3, 0).reshape(-1, layer.in_channels, 1, 1), bias.repeat_interleave(times**2))
+        _fill(
+            dense,
+            weight.permute(1, 2, 3, 0).reshape(-1, layer.in_channels, 1, 1),
+            bias.repeat_interleave(times**2),
+        )
         return nn.Sequential(dense, nn.PixelShuffle(times))
     return None
 

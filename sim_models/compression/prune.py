@@ -124,7 +124,7 @@ def recovered(network: Network, teacher: Network, tiles: Sequence[Tensor], setti
             wanted = teacher(frames)
         loss = F.mse_loss(network(frames), wanted)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     return network

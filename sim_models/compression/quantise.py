@@ -32,7 +32,7 @@ class Quantisation(Settings):
     """How weights and values become whole numbers."""
 
     float_edges: bool
-    """whether layers stay in floats that see the frames or a spectrum themselves, or give the image itself"""
+    """whether layers stay in floats that see the frames themselves, or give the image itself"""
     weight_bits_7: bool
     """whether weights use 7 of the 8 bits: sums of products then fit everywhere, where processors without instructions
     for it would cut them off, so that every machine gives the same image"""
@@ -52,7 +52,7 @@ def quantised(
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # it publishes no types
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.rest = iter(tiles)
 
@@ -79,22 +79,41 @@ def quantised(
 
 
 def _floats(model: "onnx.ModelProto", settings: Quantisation) -> list[str]:
-    """Names of the nodes that stay in floats: products of two values, and the edges if they shall."""
+    """Names of the nodes that stay in floats: products of two values, those of spectra, and the edges if they shall."""
     weights = {tensor.name for tensor in model.graph.initializer}
     nodes = list(model.graph.node)
     products = [
         node.name for node in nodes if node.op_type == "MatMul" and not weights.intersection(node.input)
     ]
     if not settings.float_edges:
-        return products
-    return [*products, *_first(nodes), *_last(nodes)]
+        return [*products, *_spectral(nodes)]
+    return [*products, *_spectral(nodes), *_first(nodes), *_last(nodes)]
+
+
+def _spectral(nodes: "Sequence[onnx.NodeProto]") -> list[str]:
+    """Weighted nodes that see a spectrum, which grows with the field, up to where it became a share or an image."""
+    reached: set[str] = set()
+    found = []
+    for node in nodes:
+        forward = node.op_type == "DFT" and not _inverse(node)
+        if not forward and not reached.intersection(node.input):
+            continue
+        if node.op_type in WEIGHTED:
+            found.append(node.name)
+        if forward or node.op_type not in ("Sigmoid", "Shape", "DFT"):
+            reached.update(node.output)
+    return found
+
+
+def _inverse(node: "onnx.NodeProto") -> bool:
+    return any(attribute.name == "inverse" and attribute.i for attribute in node.attribute)
 
 
 def _first(nodes: "Sequence[onnx.NodeProto]") -> list[str]:
-    """Weighted nodes that see the frames or a spectrum through no other; nodes stand in order of computing."""
+    """Weighted nodes that see the frames through no other; nodes stand in order of computing."""
     plain, found = {FRAMES}, []
     for node in nodes:
-        if node.op_type != "DFT" and not plain.intersection(node.input):
+        if not plain.intersection(node.input):
             continue
         if node.op_type in WEIGHTED:
             found.append(node.name)
