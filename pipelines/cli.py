@@ -183,7 +183,7 @@ def compress(
     ] = None,
     recover_steps: Annotated[
         int, typer.Option(help="Steps in which a pruned network learns to give what the whole one gave.")
-    ] = 500,
+    ] = 1000,
     references: Annotated[
         list[Path] | None,
         typer.Option(help="Image to be held against, once for every file and in the same order."),

@@ -24,7 +24,7 @@ AGAINST_REFERENCE, AGAINST_FLOAT = "psnr_targetrange_affine", "psnr_targetrange_
 REPEATS = 7
 """of every time that is measured"""
 
-FIXED: dict[str, Any] = {"tiles": 64, "tile_px": 64, "seed": 0}
+FIXED: dict[str, Any] = {"tiles": 128, "tile_px": 64, "seed": 0}
 """how examples are taken from stacks"""
 
 LEARNING: dict[str, Any] = {"batch": 4, "learning_rate": 2e-3, "seed": 0}

@@ -63,18 +63,21 @@ def _take_out(network: Network, share: float, frames: Tensor) -> None:
     import torch_pruning as tp
     from torch_pruning.ops import _OutputOp
 
+    graph = tp.DependencyGraph()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about numbers outside of layers, which are told to it
-        pruner = tp.pruner.BasePruner(
-            _Computing(network).eval(),
-            (frames,),
-            importance=tp.importance.GroupMagnitudeImportance(p=2),
-            pruning_ratio=share,
-            ignored_layers=[*_before_shuffles(network), *network.fixed_layers(), *_bare(network)],
-        )
-        for group in pruner.step(interactive=True):
-            if not any(isinstance(member.dep.target.module, _OutputOp) for member in group):
-                group.prune()
+        graph.build_dependency(_Computing(network).eval(), (frames,), ignored_params=_bare(network))
+    importance = tp.importance.GroupMagnitudeImportance(p=2)
+    fixed = [*_before_shuffles(network), *network.fixed_layers()]
+    groups = graph.get_all_groups(ignored_layers=fixed, root_module_types=WEIGHTED)
+    # All are scored before any is changed, since groups share layers.
+    for group, scores in [(group, importance(group)) for group in groups]:
+        # Rounded down: never more than was asked for.
+        leaving = torch.argsort(scores)[: int(share * len(scores))].tolist()
+        if not leaving or any(isinstance(member.dep.target.module, _OutputOp) for member in group):
+            continue
+        root = group[0].dep
+        graph.get_pruning_group(root.target.module, root.handler, leaving).prune()
 
 
 class _Computing(nn.Module):
