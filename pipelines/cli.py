@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Inspect, reconstruct and restore raw SIM stacks.",
+    help="Inspect, reconstruct and restore raw SIM stacks, and compress what restores them.",
 )
 # Images and models are imported inside the commands: `--help` should not wait for torch.
 
@@ -167,6 +167,70 @@ def reconstruct(
         )
     if refusals:
         raise BadInput("\nerror: ".join(refusals))
+
+
+@app.command()
+def compress(
+    model: Annotated[
+        str, typer.Argument(help="models:/NAME@champion, models:/NAME/VERSION or a restorer's folder.")
+    ],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Raw stacks like those it is for: some are learned from, some are judged by."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write, a restorer like any other.")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute in whole numbers of 8 bits (ONNX Runtime).")
+    ] = False,
+    float_edges: Annotated[
+        bool, typer.Option(help="Keep the first and the last layers in floats, with --int8.")
+    ] = True,
+    prune: Annotated[
+        float | None, typer.Option(help="Share of the channels of every layer to take out, as 0.3.")
+    ] = None,
+    recover_steps: Annotated[
+        int, typer.Option(help="Steps in which a pruned network learns to give what the whole one gave.")
+    ] = 1000,
+    references: Annotated[
+        list[Path] | None,
+        typer.Option(help="Image to be held against, once for every file and in the same order."),
+    ] = None,
+    max_loss_db: Annotated[
+        float, typer.Option(help="PSNR against references that may be lost, in dB.")
+    ] = 0.2,
+    min_fidelity_db: Annotated[
+        float, typer.Option(help="Without references: least PSNR against what the float model gives.")
+    ] = 40.0,
+    order: Annotated[
+        FrameOrder, typer.Option(help="Which changes slower from frame to frame.")
+    ] = FrameOrder.ANGLE_MAJOR,
+    pixel_um: Annotated[
+        float | None, typer.Option(help="Raw pixel in um, for models of reconstructions.")
+    ] = None,
+    na: Annotated[float | None, typer.Option(help="Numerical aperture, likewise.")] = None,
+    emission_um: Annotated[float | None, typer.Option(help="Emission wavelength in um, likewise.")] = None,
+    tile: Annotated[int, typer.Option(help="Edge of a tile in pixels; smaller needs less memory.")] = 512,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Make a model smaller and faster, and keep it only where it loses little."""
+    from pipelines.compressing import Options
+    from pipelines.compressing import compress as compressed
+    from pipelines.stacks import Stated
+    from sim_models.config import BadInput
+
+    if tile < 16 or recover_steps < 0:
+        raise BadInput("--tile must be at least 16 pixels and --recover-steps not below 0")
+    stated = Stated(pixel_um, na, emission_um, None, None, None)
+    done = compressed(
+        model,
+        files,
+        out,
+        references or [],
+        Options(int8, float_edges, prune, recover_steps, max_loss_db, min_fidelity_db, order, stated, tile),
+    )
+    for doubt in done.warnings:
+        print(f"warning: {doubt}", file=sys.stderr)
+    print(json.dumps(done.as_dict(), indent=2) if as_json else "\n".join(done.lines()))
 
 
 @app.command()

@@ -147,7 +147,7 @@ def _model(params: Params, key: str) -> ModelStory:
     return ModelStory(
         outcome=_outcome(params, "models", key, scores, learning),
         network=restorer.recipe.network.name,
-        num_parameters=sum(parameter.numel() for parameter in restorer.network.parameters()),
+        num_parameters=restorer.network.num_parameters,
         steps=restorer.card.steps,
     )
 

@@ -4,6 +4,7 @@
     <folder>/restorer.json         recipe, fitted normaliser, card, SHA-256 of the weights
     <folder>/upstream/             only where it takes frames that another restorer's images were made into: that one
 
+A compressed one holds `network.onnx` in place of the weights, and its record says how it was made and what it lost.
 Nothing in the folder is code, so one from a stranger can be read safely.
 """
 
@@ -14,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,10 +28,12 @@ from sim_models.config import BadInput, Settings, parse
 from sim_models.field import AXES, Image, Role
 from sim_models.networks import Network
 from sim_models.normalise import Normaliser
+from sim_models.onnx_network import Compression, OnnxNetwork
 from sim_models.recipe import Recipe
 from sim_models.tiles import restore_tiled
 
 WEIGHTS = "weights.safetensors"
+GRAPH = "network.onnx"
 SETTINGS = "restorer.json"
 UPSTREAM = "upstream"
 MOST_COUNTS = 2.0**32
@@ -57,10 +60,9 @@ class Card(Settings):
     frozen_stages: tuple[str, ...]
 
 
-class _Record(Settings):
-    """The JSON beside the weights."""
+class _Shared(Settings):
+    """What the JSON beside the weights says of every restorer."""
 
-    format: Literal[2]
     weights_sha256: str
     channels_in: PositiveInt
     channels_out: PositiveInt
@@ -68,6 +70,20 @@ class _Record(Settings):
     normaliser: Normaliser
     card: Card
     full_modulation: bool | None
+
+
+class _Record(_Shared):
+    """Beside weights of ours."""
+
+    format: Literal[2]
+
+
+class _CompressedRecord(_Shared):
+    """Beside a graph; `weights_sha256` is that of the file."""
+
+    format: Literal[3]
+    engine: Literal["onnx"]
+    compression: Compression
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,8 @@ class Restorer:
     """whose images the role `synthetic` is made from"""
     full_modulation: bool | None = None
     """of the stripes of that role"""
+    compression: Compression | None = None
+    """of a network that is an `OnnxNetwork`"""
 
     def __call__(
         self,
@@ -106,18 +124,27 @@ class Restorer:
             BadInput: if an image is missing, holds the wrong number of frames or no image.
         """
         inputs = self.recipe.task.inputs_of(self._by_role(given))
-        affine, back = self.normaliser.of(inputs), self.normaliser.of_restored(inputs)
-        normalised = affine.normalise(np.ascontiguousarray(inputs, np.float32))
-        spans = list(self._spans(normalised.shape[1]))
+        back = self.normaliser.of_restored(inputs)
+        samples = list(self._taken(inputs))
         parts: list[NDArray[np.float32]] = []
-        for number, (sample, span) in enumerate((each, span) for each in normalised for span in spans):
+        for number, sample in enumerate(samples):
 
             def told(done: int, total: int, number: int = number) -> None:
                 if progress is not None:
-                    progress(number * total + done, len(normalised) * len(spans) * total)
+                    progress(number * total + done, len(samples) * total)
 
-            parts.append(back.restore(self._restore(sample[span], tile_px, told)))
-        return self._put_together(parts, spans, inputs.shape)
+            parts.append(back.restore(self._restore(sample, tile_px, told)))
+        return self._put_together(parts, inputs.shape)
+
+    def samples(self, given: Image | Mapping[Role, Image]) -> list[NDArray[np.float32]]:
+        """What its method is given of one field, normalised (C, ..., Y, X): a stack, its angles, or its times."""
+        return list(self._taken(self.recipe.task.inputs_of(self._by_role(given))))
+
+    def _taken(self, inputs: Image) -> Iterator[NDArray[np.float32]]:
+        normalised = self.normaliser.of(inputs).normalise(np.ascontiguousarray(inputs, np.float32))
+        for sample in normalised:
+            for span in self._spans(len(sample)):
+                yield sample[span]
 
     def _restore(
         self, sample: NDArray[np.float32], tile_px: int | None, progress: Callable[[int, int], None]
@@ -156,13 +183,11 @@ class Restorer:
             start = min(start, channels - together)
             yield slice(start, start + together)
 
-    def _put_together(
-        self, parts: list[NDArray[np.float32]], spans: list[slice], given: tuple[int, ...]
-    ) -> NDArray[np.float32]:
+    def _put_together(self, parts: list[NDArray[np.float32]], given: tuple[int, ...]) -> NDArray[np.float32]:
         """The image of one field from those of its samples."""
         if self.recipe.task.input == "volume":
             volume = np.empty((given[1], *parts[0].shape[1:]), np.float32)
-            for part, span in zip(parts, spans, strict=True):
+            for part, span in zip(parts, self._spans(given[1]), strict=True):
                 volume[span] = part
             return volume
         size = parts[0].shape[-2:]
@@ -230,7 +255,12 @@ class Restorer:
 
     @property
     def weights_sha256(self) -> str:
-        """SHA-256 of names and values of the weights; the identity by which children name a parent."""
+        """SHA-256 of names and values of the weights; the identity by which children name a parent.
+
+        Of a compressed network it is that of its file.
+        """
+        if isinstance(self.network, OnnxNetwork):
+            return self.network.sha256
         digest = hashlib.sha256()
         for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
@@ -239,30 +269,39 @@ class Restorer:
 
     def save(self, folder: Path) -> None:
         """Write the folder, whole or not at all."""
-        record = _Record(
-            format=2,
-            weights_sha256=self.weights_sha256,
-            channels_in=self.channels[0],
-            channels_out=self.channels[1],
-            recipe=self.recipe,
-            normaliser=self.normaliser,
-            card=self.card,
-            full_modulation=self.full_modulation,
-        )
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             partial = Path(temporary) / "restorer"
             partial.mkdir()
-            weights = {
-                name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()
-            }
-            save_file(weights, partial / WEIGHTS)
-            (partial / SETTINGS).write_text(record.model_dump_json(indent=2) + "\n")
+            self._write(partial)
             if self.upstream is not None:
                 self.upstream.save(partial / UPSTREAM)
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
+
+    def _write(self, folder: Path) -> None:
+        shared: dict[str, Any] = {
+            "weights_sha256": self.weights_sha256,
+            "channels_in": self.channels[0],
+            "channels_out": self.channels[1],
+            "recipe": self.recipe,
+            "normaliser": self.normaliser,
+            "card": self.card,
+            "full_modulation": self.full_modulation,
+        }
+        record: _Shared
+        if isinstance(self.network, OnnxNetwork):
+            assert self.compression is not None
+            record = _CompressedRecord(format=3, engine="onnx", compression=self.compression, **shared)
+            (folder / GRAPH).write_bytes(self.network.content)
+        else:
+            record = _Record(format=2, **shared)
+            weights = {
+                name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()
+            }
+            save_file(weights, folder / WEIGHTS)
+        (folder / SETTINGS).write_text(record.model_dump_json(indent=2) + "\n")
 
     @staticmethod
     def load(folder: Path) -> "Restorer":
@@ -272,16 +311,13 @@ class Restorer:
             BadInput: if a file is missing, damaged, or the weights are not those the record names.
         """
         record = _read_record(folder / SETTINGS)
-        network = record.recipe.network.build(
-            record.channels_in, record.channels_out, record.recipe.task.scale
-        )
-        try:
-            network.load_state_dict(load_file(folder / WEIGHTS))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise BadInput(
-                f"{folder / WEIGHTS}: not the weights of this restorer ({reason}); fetch it again"
-            ) from None
+        network: Network
+        if isinstance(record, _CompressedRecord):
+            file, compression = folder / GRAPH, record.compression
+            network = _read_graph(file, record)
+        else:
+            file, compression = folder / WEIGHTS, None
+            network = _read_weights(file, record)
         restorer = Restorer(
             record.recipe,
             network.eval(),
@@ -290,10 +326,11 @@ class Restorer:
             (record.channels_in, record.channels_out),
             Restorer.load(folder / UPSTREAM) if (folder / UPSTREAM).is_dir() else None,
             record.full_modulation,
+            compression,
         )
         if restorer.weights_sha256 != record.weights_sha256:
             raise BadInput(
-                f"{folder / WEIGHTS}: its SHA-256 is {restorer.weights_sha256[:12]}... but {SETTINGS} says "
+                f"{file}: its SHA-256 is {restorer.weights_sha256[:12]}... but {SETTINGS} says "
                 f"{record.weights_sha256[:12]}...; the file was changed, fetch it again"
             )
         return restorer
@@ -321,11 +358,42 @@ def _refuse_values(image: Image) -> None:
         )
 
 
-def _read_record(path: Path) -> _Record:
+def _read_weights(file: Path, record: _Record) -> Network:
+    network = record.recipe.network.build(record.channels_in, record.channels_out, record.recipe.task.scale)
+    try:
+        network.load_state_dict(load_file(file))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{file}: not the weights of this restorer ({reason}); fetch it again") from None
+    return network
+
+
+def _read_graph(file: Path, record: _CompressedRecord) -> Network:
+    """The graph in a file, which is compared with the record before anything looks into it."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror}); fetch it again") from None
+    if (found := hashlib.sha256(content).hexdigest()) != record.weights_sha256:
+        raise BadInput(
+            f"{file}: its SHA-256 is {found[:12]}... but {SETTINGS} says {record.weights_sha256[:12]}...; the file was "
+            "changed, fetch it again"
+        )
+    with torch.device("meta"):  # its geometry is asked for, and no weights
+        like = record.recipe.network.build(record.channels_in, record.channels_out, record.recipe.task.scale)
+    try:
+        return OnnxNetwork(content, like, record.compression.parameters, record.channels_in)
+    except BadInput as refusal:
+        raise BadInput(f"{file}: {refusal}") from None
+
+
+def _read_record(path: Path) -> _Record | _CompressedRecord:
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError):
         raise BadInput(
             f"{path}: not found or not JSON; a restorer's folder holds {WEIGHTS} and {SETTINGS}"
         ) from None
+    if isinstance(values, dict) and values.get("format") == 3:
+        return parse(_CompressedRecord, values, str(path))
     return parse(_Record, values, str(path))

@@ -19,6 +19,9 @@ class Network(nn.Module, ABC):
     nothing else, so that the stages cover every parameter and buffer exactly once.
     """
 
+    of_volumes = False
+    """whether it takes slices, (N, C_in, Z, Y, X)"""
+
     def __init__(self, scale: int, divisor: int, halo_px: int) -> None:
         """State the geometry of the network.
 
@@ -50,6 +53,15 @@ class Network(nn.Module, ABC):
         """
         return ()
 
+    def fixed_layers(self) -> tuple[nn.Module, ...]:
+        """Layers that pruning may give fewer inputs but not fewer outputs, because code counts on their number."""
+        return ()
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers it has learned, or would."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     @property
     def smallest_px(self) -> int:
         """Smallest height and width: fewer pixels cannot be mirrored up to `divisor`."""
@@ -70,10 +82,10 @@ class Network(nn.Module, ABC):
                 f"a field of {height} x {width} pixels is too small for this network, which needs at least "
                 f"{self.smallest_px} x {self.smallest_px}; use a larger field or a network of less depth"
             )
-        restored = self.compute(self._padded(frames))
+        restored = self.compute(self.padded(frames))
         return restored[..., : self.scale * height, : self.scale * width]
 
-    def _padded(self, frames: Tensor) -> Tensor:
+    def padded(self, frames: Tensor) -> Tensor:
         """Mirrored up to multiples of `divisor` along Y and X; slices stay as they are and as many."""
         height, width = frames.shape[-2:]
         padding = (0, -width % self.divisor, 0, -height % self.divisor)

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from sim_models.networks import Network, NetworkSettings
+from sim_models.spectra import centred, magnitudes
 
 SQUEEZE = 16
 """feature maps for one unit of the attention's bottleneck"""
@@ -129,8 +130,8 @@ class _FourierAttention(nn.Module):
     def _spectrum(self, features: Tensor) -> Tensor:
         """|FFT|^gamma with frequency zero in the middle; half precision has neither the range nor the transform."""
         with torch.autocast(features.device.type, enabled=False):
-            spectrum: Tensor = torch.fft.fft2(tapered(features.float(), self.taper_px)).abs()
-            spectrum = torch.fft.fftshift((spectrum + FLOOR) ** self.gamma, dim=(-2, -1))
+            spectrum = magnitudes(tapered(features.float(), self.taper_px))
+            spectrum = centred((spectrum + FLOOR) ** self.gamma)
             if self.spectrum_px is not None:
                 edge = self.spectrum_px
                 spectrum = F.interpolate(spectrum, size=(edge, edge), mode="bilinear", align_corners=False)

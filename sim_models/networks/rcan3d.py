@@ -60,6 +60,8 @@ class RCAN3D(Network):
     field are restored a little differently from the whole.
     """
 
+    of_volumes = True
+
     def __init__(self, settings: Settings, channels_in: int, channels_out: int) -> None:
         # By convolutions: two in every block, and three around them.
         super().__init__(1, settings.divisor, halo_px=2 * settings.groups * settings.blocks + 3)

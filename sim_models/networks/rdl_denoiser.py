@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sim_models.config import BadInput
 from sim_models.networks import Network, NetworkSettings
+from sim_models.spectra import filtered
 
 SQUEEZE = 16
 """feature maps for one unit of the attention's bottleneck"""
@@ -198,8 +199,4 @@ def low_passed(images: Tensor, cutoff: Tensor, steepness: Tensor) -> Tensor:
         steepness: how fast it falls there, in pixels; can learn.
     """
     with torch.autocast(images.device.type, enabled=False):
-        rows, columns = (torch.fft.fftfreq(size, device=images.device) for size in images.shape[-2:])
-        columns = columns[: images.shape[-1] // 2 + 1].abs()
-        kept = torch.sigmoid((cutoff - torch.hypot(rows[:, None], columns)) * steepness)
-        passed: Tensor = torch.fft.irfft2(torch.fft.rfft2(images.float()) * kept, s=images.shape[-2:])
-    return passed
+        return filtered(images.float(), lambda cycles: torch.sigmoid((cutoff - cycles) * steepness))

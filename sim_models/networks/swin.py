@@ -71,7 +71,7 @@ class SwinT(Network):
         tokens = settings.window + (blocks - 1) * -(-settings.window // 2) + settings.groups + 4
         super().__init__(scale, settings.divisor, halo_px=SHRINKS * tokens)
         full, half, quarter = settings.width, settings.width // 2, settings.width // 4
-        self.groups = settings.groups
+        self.groups, self.width = settings.groups, settings.width
         self.head1 = nn.Conv2d(channels_in, quarter, 3, padding=1)
         self.head2 = nn.Conv2d(quarter, half, 3, stride=2, padding=1)
         self.head3 = nn.Conv2d(half, full, 3, stride=2, padding=1)
@@ -85,6 +85,16 @@ class SwinT(Network):
         self.tail2 = _doubled(full, half)
         self.tail3 = _doubled(half, quarter)
         self.out = _out(quarter, channels_out, scale, settings.output)
+
+    def fixed_layers(self) -> tuple[nn.Module, ...]:
+        """All that make or share tokens, which attention splits into windows and heads."""
+        outputs = (self.width, 3 * self.width)
+        sizes = {
+            module: module.out_features if isinstance(module, nn.Linear) else module.out_channels
+            for module in self.modules()
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        }
+        return tuple(module for module, size in sizes.items() if size in outputs)
 
     def compute(self, frames: Tensor) -> Tensor:
         """To a quarter of the size, through the groups, and up again adding what the head saw."""
@@ -102,6 +112,11 @@ class SwinT(Network):
         return restored
 
 
+def _to_tokens(features: Tensor) -> Tensor:
+    """(N, C, Y, X) as (N, Y, X, C), by axes counted from the front, which every export knows."""
+    return features.permute(0, 2, 3, 1)
+
+
 class _Joint(nn.Module):
     """Normalisation over the feature maps, and a convolution."""
 
@@ -111,7 +126,7 @@ class _Joint(nn.Module):
         self.convolution = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        joined: Tensor = self.convolution(self.norm(features.movedim(1, -1)).movedim(-1, 1))
+        joined: Tensor = self.convolution(self.norm(_to_tokens(features)).permute(0, 3, 1, 2))
         return joined
 
 
@@ -127,8 +142,8 @@ class _Group(nn.Module):
         self.convolution = nn.Conv2d(settings.width, settings.width, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        tokens = self.blocks(features.movedim(1, -1))
-        grouped: Tensor = features + self.convolution(tokens.movedim(-1, 1))
+        tokens = self.blocks(_to_tokens(features))
+        grouped: Tensor = features + self.convolution(tokens.permute(0, 3, 1, 2))
         return grouped
 
 
