@@ -15,7 +15,8 @@ from sim_models.recipes import find, names
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "recipes"))  # scripts, no package
 
-from compute import operations
+from compute import TERA, operations_of
+from plan import FULL, SMALL, SUPERVISED, UNPUBLISHED, Plan, text
 
 Run = Callable[..., Any]
 
@@ -51,10 +52,21 @@ def test_an_unknown_one_is_refused(run: Run) -> None:
     assert done.err.startswith("error: there is no recipe 'sr_redsin'; there are ")
 
 
-def test_the_study_of_recipes_has_all_of_them_for_every_structure_at_equal_compute(repository: Any) -> None:
+@pytest.mark.parametrize("plan", [FULL, SMALL], ids=lambda plan: plan.name)
+def test_the_benchmark_is_as_planned(plan: Plan) -> None:
+    """Equal compute is held by this: the plan counts the steps of every model."""
+    assert plan.path.read_text() == text(plan), "run benchmarks/recipes/plan.py"
+
+
+def test_the_benchmark_leaves_no_recipe_out(repository: Any) -> None:
     params = read_params(repository / "studies" / "recipes" / "params.yaml")
-    for structure in params.structures:
-        trained = {model.recipe.named for model in params.models.values() if model.structure == structure}
-        assert trained == set(names())
-    spent = {key: model.training.steps * operations(params, key) for key, model in params.models.items()}
-    assert min(spent.values()) > 0.98 * max(spent.values())
+    trained = {(model.recipe.named, model.recipe.faithful) for model in params.models.values()}
+    assert {name for name, _ in trained} == set(names())
+    assert {name for name, faithful in trained if faithful} == set(SUPERVISED) - set(UNPUBLISHED)
+
+
+def test_models_spend_the_same(repository: Any) -> None:
+    params = read_params(repository / "studies" / "recipes" / "params.yaml")
+    some = [f"microtubules_{name}" for name in ("unet_fairsim", "unet_sim3", "wiener_nafnet", "pre_red")]
+    spent = [params.models[key].training.steps * operations_of(params, key) / TERA for key in some]
+    assert all(0.98 * FULL.budget_tflop < each < 1.02 * FULL.budget_tflop for each in spent)
