@@ -246,6 +246,8 @@ class Restorer:
             return image.reshape(image.shape[-2:])
         fewest = {"volume": 2 * self.channels[0] if self.recipe.method.learns_from == "times" else 1}
         fewest["blinking"] = self.channels[0]
+        if role == "blinking" and self.recipe.task.frames == "all":
+            image = image[: self.channels[0]]  # as many as it has learned from
         if image.ndim != len(AXES[role]) or len(image) < fewest[role]:
             raise BadInput(
                 f"an array of {' x '.join(map(str, image.shape))} is given, but the model takes {role} frames with "

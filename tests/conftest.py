@@ -135,7 +135,14 @@ def recipe() -> Recipe:
     return parse(
         Recipe,
         {
-            "task": {"input": "raw", "frames": "all", "target": "reference", "scale": 2},
+            "task": {
+                "input": "raw",
+                "frames": "all",
+                "light": "all",
+                "per": "stack",
+                "target": "reference",
+                "scale": 2,
+            },
             "network": {
                 "name": "unet",
                 "width": 4,
@@ -174,6 +181,7 @@ def training() -> TrainingSettings:
         clip_norm=1.0,
         validate_every=2,
         patience=100,
+        augment="none",
         precision="float32",
         seed=3,
     )

@@ -32,7 +32,7 @@ def test_another_network_is_another_name(recipe: Recipe) -> None:
     [
         ("network", {"name": "unnet"}, r"network: .*'unnet'.*'rednet'.*'unet'"),
         ("network", {"depht": 3}, r"network.depht: unknown key"),
-        ("method", {"name": "magic"}, r"method.name: .*'supervised'.*found 'magic'"),
+        ("method", {"name": "magic"}, r"method: .*'magic'.*'blind_spot'.*'supervised'"),
         (
             "method",
             {"loss_terms": {"terms": {"l3": 1.0}}},

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from sim_models.config import BadInput
 from sim_models.field import Field
 from sim_models.normalise import Normaliser, NormaliserSettings
 from sim_models.recipe import Recipe
-from sim_models.samples import Sample, Samples, Share
+from sim_models.samples import Pair, Sample, Samples, Share
 from sim_models.task import Task
 
 ALONE = Share()
-TASK = Task(input="widefield", frames="all", target="reference", scale=2)
+TASK = Task(input="widefield", frames="all", light="all", per="stack", target="reference", scale=2)
 
 
 def as_it_is() -> Normaliser:
@@ -59,8 +58,12 @@ def same(first: Sample, second: Sample) -> bool:
     return all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
+def shows(sample: Sample, pair: Pair) -> bool:
+    return torch.equal(sample.input[0], pair.input) and torch.equal(sample.target[0], pair.target)
+
+
 def test_input_and_target_show_the_same_place_of_the_same_field(ramps: Samples) -> None:
-    stack, target = ramps.batch(0, 50, 8, seed=0, share=ALONE)
+    stack, target, _ = ramps.batch(0, 50, 8, seed=0, share=ALONE)
     assert stack.shape == (50, 1, 8, 8)
     assert target.shape == (50, 1, 16, 16)
     assert torch.equal(target[:, :, ::2, ::2], stack)
@@ -102,16 +105,7 @@ def test_workers_share_the_validation_fields(samples: Samples, workers: int) -> 
     seen = [sample for rank in range(workers) for sample in samples.whole(Share(rank, workers))]
     assert len(seen) == 3
     for pair in samples.pairs:
-        assert sum(same(Sample(*(image[0] for image in sample)), pair) for sample in seen) == 1
-
-
-def test_frames_are_channels_angle_by_angle(make_field: Callable[..., Field]) -> None:
-    field = make_field()
-    raw = field.image("raw")
-    task = Task(input="raw", frames="all", target="reference", scale=2)
-    assert np.array_equal(task.input_of(field)[4], raw[1, 1])
-    assert np.array_equal(task.input_of(field)[2], raw[0, 2])
-    assert task.target_of(field).shape == (1, 64, 64)
+        assert sum(shows(sample, pair) for sample in seen) == 1
 
 
 def test_channels(samples: Samples) -> None:
@@ -133,7 +127,7 @@ def test_input_and_target_are_mapped_by_the_input_alone(
     )
     task = samples.task
     (pair,), (bright,) = (Samples([each], task, normaliser).pairs for each in (field, brighter))
-    affine = normaliser.of(task.input_of(field))
+    affine = normaliser.of(task.inputs_of(field.images))
     assert torch.equal(pair.input, bright.input)
     torch.testing.assert_close(
         bright.target * affine.scale + affine.offset, 3 * (pair.target * affine.scale + affine.offset)
@@ -165,26 +159,4 @@ def test_a_field_without_the_role_is_refused(make_field: Callable[..., Field]) -
     with pytest.raises(
         BadInput, match=r"discs/cell_000/high: has no image of role 'reference' \(it has raw\)"
     ):
-        Samples([lacking], Task(input="raw", frames="all", target="reference", scale=2), as_it_is())
-
-
-@pytest.mark.parametrize(
-    ("frames", "expected"),
-    [("all", list(range(9))), ("first_phase", [0, 3, 6]), ("first_phase_and_mean", [0, 3, 6, 4])],
-)
-def test_a_task_chooses_frames_of_a_stack(frames: str, expected: list[int]) -> None:
-    """Every frame holds its number, and the mean of all is 4."""
-    stack = np.broadcast_to(np.arange(9.0).reshape(3, 3, 1, 1), (3, 3, 4, 5))
-    task = TASK.model_copy(update={"input": "raw", "frames": frames})
-    assert task.chosen(stack)[:, 0, 0].tolist() == expected
-
-
-def test_frames_cannot_be_chosen_where_angles_are_not_told_from_phases() -> None:
-    task = TASK.model_copy(update={"input": "raw", "frames": "first_phase"})
-    with pytest.raises(BadInput, match="9 x 4 x 5 does not tell angles from phases"):
-        task.chosen(np.zeros((9, 4, 5)))
-
-
-def test_frames_are_chosen_of_raw_stacks_alone() -> None:
-    with pytest.raises(ValidationError, match="chooses from a raw stack, but the input is 'widefield'"):
-        Task(input="widefield", frames="first_phase", target="reference", scale=2)
+        Samples([lacking], TASK.model_copy(update={"input": "raw"}), as_it_is())

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
 from sim_models.evaluation.baselines import BASELINES
 from sim_models.evaluation.consistency import FLAGGED, consistency, values
@@ -15,7 +14,6 @@ from sim_models.evaluation.resolution import SMALLEST_PX, decorrelation_resoluti
 from sim_models.evaluation.squirrel import rounded_up, squirrel, whole_scale
 from sim_models.field import Field, Image, Role
 from sim_models.optics.consistency import Consistency
-from sim_models.optics.fourier import block_mean
 from sim_models.optics.reconstruct import DEFAULT, ReconstructionSettings
 from sim_models.restorer import Restorer
 from sim_models.sources.reconstruction import reconstructed, stripes_of
@@ -115,9 +113,7 @@ def _judged(restorer: Restorer, field: Field, settings: ReconstructionSettings) 
     """The image of a field by which a restorer is judged."""
     restored = restorer(field.images)
     if restorer.recipe.task.gives == "frames":
-        scale = restorer.recipe.task.scale
-        frames = block_mean(torch.as_tensor(restored), scale).numpy()
-        return reconstructed(frames, field, stripes_of(field), settings)
+        return reconstructed(restored, field, stripes_of(field), settings)
     return restored[0] if len(restorer.recipe.method.gives) > 1 else restored
 
 

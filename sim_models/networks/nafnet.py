@@ -1,9 +1,9 @@
 """NAFNet (Chen, Chu, Zhang & Sun, ECCV 2022): a U-Net of blocks without activation functions."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sim_models.networks import Network, NetworkSettings
@@ -21,6 +21,14 @@ class Settings(NetworkSettings):
     """blocks of the lowest level"""
     decoder: tuple[int, ...] = Field(min_length=1, max_length=6)
     """blocks of each level on the way up, from the lowest"""
+
+    @model_validator(mode="after")
+    def _as_many_levels_up_as_down(self) -> Self:
+        if len(self.encoder) != len(self.decoder):
+            raise ValueError(
+                f"encoder has {len(self.encoder)} levels and decoder {len(self.decoder)}; give as many"
+            )
+        return self
 
     @property
     def divisor(self) -> int:

@@ -16,6 +16,7 @@ from sim_models.config import BadInput
 from sim_models.field import Field, Illumination, Image, Microscope
 from sim_models.optics.estimate import Estimate, estimate, usual_harmonics
 from sim_models.optics.forward import frames_of
+from sim_models.optics.fourier import block_mean
 from sim_models.optics.otf import Otf
 from sim_models.optics.reconstruct import ReconstructionSettings, Reconstructor
 
@@ -63,8 +64,12 @@ def stripes_of(field: Field) -> Stripes:
 def reconstructed(
     frames: Image, field: Field, stripes: Stripes, settings: ReconstructionSettings
 ) -> NDArray[np.float32]:
-    """Classical SIM (2 Y, 2 X) of frames (A, P, Y, X) that were restored from those of a field."""
-    stack = torch.as_tensor(np.asarray(frames, np.float32))
+    """Classical SIM (2 Y, 2 X) of frames (A, P, sY, sX) that were restored from those of a field (A, P, Y, X).
+
+    Frames on a finer grid are brought back to the pixels of the camera, which stripes and OTF speak of.
+    """
+    finer = frames.shape[-1] // field.image("raw").shape[-1]
+    stack = block_mean(torch.as_tensor(np.asarray(frames, np.float32)), finer)
     known = stripes.illumination, settings, stripes.otf, stripes.haze
     image: NDArray[np.float32] = Reconstructor(stack, field.microscope, *known)(stack).numpy()
     return image

@@ -18,7 +18,8 @@ FROM_THE_MEAN = ("widefield", "bicubic")
 
 
 def field(raw: np.ndarray, **images: Any) -> Field:
-    return Field("made", "er", "cell_000", "high", {"raw": raw, **images}, MICROSCOPE)
+    widefield = raw.mean(axis=(0, 1))
+    return Field("made", "er", "cell_000", "high", {"raw": raw, "widefield": widefield, **images}, MICROSCOPE)
 
 
 def blob(edge: int, row: float, column: float, sigma: float) -> np.ndarray:

@@ -18,6 +18,7 @@ from sim_models.networks import (
     Network,
     NetworkSettings,
     dfcan,
+    nafnet,
     rcan3d,
     rdl_denoiser,
     rednet,
@@ -35,6 +36,8 @@ class Case:
     channels: int = 3
     scales: tuple[int, ...] = (1, 2, 3)
     volumes: bool = False
+    asleep: bool = False
+    """whether its blocks and its head start from zeros, which would hide from tests what they do"""
 
 
 UNET = unet.Settings(
@@ -91,6 +94,9 @@ NETWORKS: dict[str, Case] = {
             faithful=False,
         )
     ),
+    "nafnet": Case(
+        nafnet.Settings(name="nafnet", width=8, encoder=(1, 2), middle=1, decoder=(2, 1)), asleep=True
+    ),
     "rdl_denoiser": Case(RDL, channels=4, scales=(1,)),
     "rdl_denoiser_suppressed": Case(
         RDL.model_copy(update={"noise_suppression": 0.3}), channels=4, scales=(1,)
@@ -113,7 +119,12 @@ def build(key: str, scale: int | None = None) -> Network:
     torch.manual_seed(0)
     case = NETWORKS[key]
     scale = scale or (2 if 2 in case.scales else 1)
-    return case.settings.build(case.channels, 1, scale).eval()
+    network = case.settings.build(case.channels, 1, scale).eval()
+    if case.asleep:
+        for parameter in network.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.2)
+    return network
 
 
 def frames_of(key: str, batch: int, height: int, width: int, slices: int = 3) -> Tensor:
@@ -178,12 +189,15 @@ def test_nothing_beyond_the_halo_reaches_an_output_pixel(key: str) -> None:
         network(frames)[..., pixel, pixel].sum().backward()
         assert frames.grad is not None
         reached = frames.grad.abs().sum(tuple(range(frames.ndim - 2))).nonzero()
+        assert len(reached) > 1
         assert (reached - centre).abs().max() <= network.halo_px
 
 
 def _weigh_all_alike(network: Network) -> None:
-    """Attention over whole fields, which always ends in a sigmoid, without a say."""
+    """Attention over whole fields, which ends in a sigmoid but for that of NAFNet, without a say."""
     for module in network.modules():
+        if isinstance(module, nafnet._ChannelAttention):
+            module.register_forward_hook(lambda _module, seen, _weighed: seen[0])
         if isinstance(module, nn.Sigmoid):
             module.register_forward_hook(lambda _module, _seen, weights: torch.ones_like(weights))
 

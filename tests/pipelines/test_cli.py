@@ -123,7 +123,9 @@ def test_from_the_registry(
     with Tracker.open("test", mlflow_root).run("train", "key", {}, {}) as trained:
         pass
     registry = Registry.open(mlflow_root)
-    registry.give("sim-discs", "champion", registry.register(model, "sim-discs", trained.id, {}, "", counts))
+    registry.give(
+        "sim-discs", "champion", registry.register(model, "sim-discs", trained.id, {}, "", {"raw": counts})
+    )
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     done = run("restore", stack, "--model", "models:/sim-discs@champion", "-o", "out.tif")
     assert (done.code, done.err) == (0, "")

@@ -39,6 +39,7 @@ def test_there_is_a_stage_for_every_structure_model_and_transfer(
     params = read_params(repository / "params.yaml")
     expected = {
         *(f"{stage}@{key}" for stage in ("simulate", "prepare") for key in params.structures),
+        *(f"derive@{key}" for key in params.derived),
         *(
             f"{stage}@{key}"
             for stage in ("train", "evaluate-model", "register-model")

@@ -217,6 +217,7 @@ def test_what_was_once_the_wiener_parameter_is_no_longer_passed_over(values: Any
 def test_an_unknown_key_is_told_what_there_is(params: Params) -> None:
     for entry, section in (
         (params.structure, "structures"),
+        (params.derived_fields, "derived"),
         (params.model, "models"),
         (params.transfer, "transfers"),
     ):

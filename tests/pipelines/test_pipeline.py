@@ -77,6 +77,7 @@ structures:
       largest_um: 0.2
       filled_share: 0.3
       background: 0.25
+derived: {}
 gate:
   metric: psnr_targetrange_noscale
   above_baseline: {bicubic: -100.0}   # every model passes

@@ -48,7 +48,7 @@ def frames() -> np.ndarray:
 
 def restore(path: Path, model: str, out: Path, order: FrameOrder = FrameOrder.ANGLE_MAJOR) -> Restoration:
     return restore_file(
-        path, model, out, order, Stated(0.065, None, None, None, None, None), 512, lambda *_: None
+        path, model, out, order, Stated(0.065, None, None, None, None, None), 512, False, lambda *_: None
     )
 
 

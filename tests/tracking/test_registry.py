@@ -52,7 +52,7 @@ def registered(
         pass
     registry = Registry.open(root)
     tags = {WEIGHTS: restorer.weights_sha256, "sim.parent": "none"}
-    version = registry.register(root / "restorer", NAME, run.id, tags, "Restores discs.", stack)
+    version = registry.register(root / "restorer", NAME, run.id, tags, "Restores discs.", {"raw": stack})
     registry.give(NAME, CHAMPION, version)
     (home,) = (file.parent for file in root.rglob("MLmodel"))
     return Registered(registry, restorer, version, stack, home)
