@@ -21,6 +21,7 @@ from sim_models.field import AXES, Field, FrameOrder, Image, Role
 from sim_models.images import ImageFile
 from sim_models.optics.reconstruct import DEFAULT
 from sim_models.restorer import Restorer
+from sim_models.sources.checks import CopiedFrames, repeated_frames
 from sim_models.sources.reconstruction import Stripes, reconstructed, synthetic
 
 ZERO_IS_DARK = ("maximum", "deviation")
@@ -56,6 +57,11 @@ def fields_in(
     card = restorer.card
     stacks = stacks_of(file, (card.angles, card.phases), order, path, "the model restores stacks of")
     refuse_unusable(stacks, path)
+    for stack in stacks:
+        if repeated_frames(stack.reshape(-1, *stack.shape[-2:])):
+            raise CopiedFrames(
+                f"{path}: frames are copies of one image; a raw stack has one exposure for each"
+            )
     if roles in (("raw",), ("widefield",)) and not reconstruct:
         values = _dark(stacks, restorer, file, stated, path)
         if roles == ("raw",):

@@ -39,7 +39,7 @@ from sim_models.optics.estimate import (
 )
 from sim_models.optics.noise import fading, frame_noise
 from sim_models.optics.reconstruct import DEFAULT, SCALE, ReconstructionSettings, Reconstructor, Transfer
-from sim_models.sources.checks import repeated_frames
+from sim_models.sources.checks import CopiedFrames, repeated_frames
 
 MOST_FLAGGED_PERCENT, HIGHEST_CHI2 = 1.0, 1.5
 """of an image against its frames, beyond which a warning is due"""
@@ -199,6 +199,8 @@ def _told_of(what: Path | str) -> Iterator[None]:
     """Refusals of the optics do not know the file; here they learn it."""
     try:
         yield
+    except CopiedFrames as refusal:
+        raise CopiedFrames(f"{what}: {refusal}") from None
     except BadInput as refusal:
         raise BadInput(f"{what}: {refusal}") from None
 
@@ -221,7 +223,7 @@ def _stripes(frames: torch.Tensor, microscope: Microscope, options: Options) -> 
     """The stripes of stacks (T, A, P, Y, X): one for all, as recorded or of their mean, or one for each."""
     if options.stripes is not None:
         known = _recorded(options.stripes, frames, microscope)
-        _refuse_repeated(frames.mean(dim=0))
+        refuse_repeated(frames.mean(dim=0))
         _refuse_others(frames, microscope, known, options.stripes.name, "look near them with --start")
         return [known]
     start = None
@@ -230,7 +232,7 @@ def _stripes(frames: torch.Tensor, microscope: Microscope, options: Options) -> 
     harmonics = options.harmonics or usual_harmonics(frames.shape[2])
 
     def estimated(stack: torch.Tensor) -> Estimate:
-        _refuse_repeated(stack)
+        refuse_repeated(stack)
         return estimate(stack, microscope, harmonics, start=start)
 
     if len(frames) == 1:
@@ -267,12 +269,12 @@ def _refuse_others(
             raise BadInput(f"{which}{refusal}; check the frame order; {advice}") from None
 
 
-def _refuse_repeated(stack: torch.Tensor) -> None:
+def refuse_repeated(stack: torch.Tensor) -> None:
     """Refuse copies of one frame in a stack (A, P, Y, X): noise alone makes real ones differ."""
     phases = stack.shape[1]
     if repeated := repeated_frames(stack.flatten(0, 1).numpy()):
         places = (f"angle {frame // phases + 1}, phase {frame % phases + 1}" for frame in repeated[0])
-        raise BadInput(
+        raise CopiedFrames(
             f"the frames of {' and '.join(places)} are identical; a raw stack has one exposure for each"
         )
 

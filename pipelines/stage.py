@@ -44,7 +44,7 @@ def exit_code(work: Callable[[], None]) -> int:
     try:
         work()
     except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}{_advice(error)}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
@@ -54,6 +54,17 @@ def exit_code(work: Callable[[], None]) -> int:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return BAD_INPUT
     return 0
+
+
+def _advice(error: BadInput) -> str:
+    """What else would do, where what was given is none of SIM."""
+    from sim_models.sources.checks import CopiedFrames
+
+    if not isinstance(error, CopiedFrames):
+        return ""
+    from sim_models.recipes import without_stripes
+
+    return f". For images without stripes there are recipes that need none: {', '.join(without_stripes())}"
 
 
 def project_root() -> Path:

@@ -1,9 +1,14 @@
 """Stage `train`: train one model from scratch, as a Ray Train job."""
 
+from pathlib import Path
+
 from pipelines.fitting import Lab, bench, fit_and_save, job_key, write_curves
-from pipelines.params import read_params
+from pipelines.params import Model, read_params
 from pipelines.stage import DATA, MODELS, run
+from sim_models.config import BadInput
 from sim_models.freeze import FreezeRange
+from sim_models.recipes import fitting
+from sim_models.sources.prepared import Prepared
 from sim_models.training.distributed import cluster
 from sim_models.training.job import Job
 
@@ -19,10 +24,23 @@ def main(key: str) -> None:
         source=None,
         frozen=FreezeRange(start=0, end=0),
     )
+    _refuse_missing(key, model, Prepared.open(Path(job.dataset)))
     lab = Lab.open(params)
     with bench(job_key(job)) as here, cluster():
         state = fit_and_save(job, f"train {key}", MODELS / key, lab, here)
         write_curves(key, {"scratch": state})
+
+
+def _refuse_missing(key: str, model: Model, prepared: Prepared) -> None:
+    """Refuse a recipe that asks for images the fields do not have, and name those that would do."""
+    roles = prepared.roles(["train", "val"])
+    task = model.recipe.in_full().task
+    if missing := task.missing(roles):
+        raise BadInput(
+            f"models.{key}: recipe '{model.recipe.named}' needs images of role '{missing[0]}', which not every field "
+            f"of '{model.structure}' has (all have {', '.join(sorted(roles)) or 'none'}); recipes that would fit: "
+            f"{', '.join(fitting(roles)) or 'none'}"
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 `training`; left out, a recipe is the corrected one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from pydantic import PositiveInt
 
 from sim_models.config import BadInput, Settings, parse, read_yaml
+from sim_models.field import Role
 from sim_models.recipe import Recipe
 from sim_models.training.loop import TrainingSettings
 
@@ -116,6 +117,18 @@ def find(name: str, faithful: bool = False, change: Mapping[str, Any] | None = N
         },
         f"recipe {name}",
     )
+
+
+def fitting(roles: Iterable[Role]) -> list[str]:
+    """The recipes that can learn from fields with images of these roles."""
+    there = set(roles)
+    return [name for name in names() if not find(name).recipe.task.missing(there)]
+
+
+def without_stripes() -> list[str]:
+    """The recipes that learn from noisy images alone, of which nobody asks for raw SIM frames."""
+    tasks = {name: find(name).recipe.task for name in names()}
+    return [name for name, task in tasks.items() if task.target == "none" and "raw" not in task.roles]
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,10 @@ SATURATED_SHARE = 0.01
 """a frame with more of its pixels than this at the camera's limit has lost its stripes there"""
 
 
+class CopiedFrames(BadInput):
+    """Frames of a raw stack are copies of one image: it is none of a microscope with stripes."""
+
+
 def check(field: Field, where: str) -> None:
     """Refuse a field that no method could learn from.
 
@@ -90,7 +94,7 @@ def _check_frames(frames: Image, field: Field, place: str) -> None:
                 f"describes {angles} x {phases}; correct the one that is wrong (angles and phases swapped?)"
             )
     if repeated := repeated_frames(frames.reshape(-1, *frames.shape[2:])):
-        raise BadInput(
+        raise CopiedFrames(
             f"{place} repeats itself: frames {repeated[0][0]} and {repeated[0][1]} are identical; "
             "a raw stack needs one exposure per angle and phase, not copies of one image"
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sim_models.config import BadInput, Settings, parse
-from sim_models.field import Field
+from sim_models.field import AXES, Field, Role
 from sim_models.sources.layouts import ome_fields
 from sim_models.sources.split import Part, Split
 
@@ -73,6 +73,13 @@ class Prepared:
     def fields(self, part: Part) -> list[Field]:
         """The fields of one part, in order of cell and level; those of other parts are not even opened."""
         return list(ome_fields.fields(self.folder, self.split.cells(part)))
+
+    def roles(self, parts: Sequence[Part]) -> set[Role]:
+        """The images that every field of these parts has; no file is opened."""
+        cells = {cell for part in parts for cell in self.split.cells(part)}
+        homes = [home for home in self.folder.glob("*/*") if home.parent.name in cells and home.is_dir()]
+        found = [{file.name.removesuffix(ome_fields.SUFFIX) for file in home.glob("*")} for home in homes]
+        return {role for role in AXES if all(role in names for names in found)}
 
     def light(self, fields: Sequence[Field]) -> dict[str, float]:
         """Light of each level: mean over its fields of the 99.9 percentile of the wide-field, in their unit."""
