@@ -14,26 +14,26 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.params import Params, read_params
 from sim_models.samples import Sample
-from sim_models.task import Task
 
 TERA = 1e12
 
 
-def channels(task: Task, angles: int, phases: int) -> int:
-    """How many go in, of a stack of so many angles and phases."""
-    if task.input != "raw":
-        return 1
-    return {"all": angles * phases, "first_phase": angles, "first_phase_and_mean": angles + 1}[task.frames]
+EXAMPLE = {"volume": (2, 8), "blinking": (5,)}
+"""times, and slices, of series where the network takes any number"""
 
 
 def operations(params: Params, key: str) -> float:
     """Of one training step of a model."""
     model = params.model(key)
     recipe, training = model.recipe.in_full(), model.training
-    channels_in = channels(recipe.task, params.acquisition.angles, params.acquisition.phases)
-    edge, scale = training.crop_px, recipe.task.scale
-    network = recipe.network.build(channels_in, 1, scale).train()
-    sample = Sample(torch.rand(1, channels_in, edge, edge), torch.rand(1, 1, scale * edge, scale * edge))
+    task, taken = recipe.task, params.acquisition
+    times, *slices = EXAMPLE.get(task.input, (1,))
+    channels_in, channels_out = task.channels(taken.angles, taken.phases, times)
+    edge, scale = training.crop_px, task.scale
+    network = recipe.network.build(*recipe.method.channels(channels_in, channels_out), scale).train()
+    given = torch.rand(1, channels_in, *slices, edge, edge)
+    target = given if task.target == "none" else torch.rand(1, channels_out, scale * edge, scale * edge)
+    sample = Sample(given, target, torch.zeros(1, dtype=torch.int64))
     with FlopCounterMode(display=False) as counter:
         torch.stack(list(recipe.method.loss(network, sample).values())).sum().backward()
     return float(training.batch * counter.get_total_flops())
