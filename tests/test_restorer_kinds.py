@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from sim_models.config import BadInput
 from sim_models.field import Image, Role
+from sim_models.networks import Network
 from sim_models.restorer import SETTINGS, UPSTREAM, WEIGHTS, Restorer
 
 Make = Callable[..., Restorer]
@@ -174,6 +176,23 @@ def test_tiles_equal_the_whole(untrained: Make, name: str, changes: dict[str, An
     tiled = restorer(given, tile_px=16, progress=lambda done, _: told.append(done))
     assert len(told) > 20
     np.testing.assert_allclose(tiled, whole, rtol=1e-4, atol=1e-5 * np.abs(whole).max())
+
+
+class Same(Network):
+    """Gives what it is given, and sees nothing around it."""
+
+    def __init__(self) -> None:
+        super().__init__(scale=1, divisor=1, halo_px=0)
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def compute(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.weight * frames
+
+
+def test_a_tile_sees_as_far_as_its_image_is_blurred(untrained: Make) -> None:
+    restorer = replace(untrained("deconoising"), network=Same())
+    given = image(60, 70)
+    np.testing.assert_allclose(restorer(given, tile_px=16), restorer(given), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "role"), [("wiener_nafnet", "reconstruction"), ("sis_rdl", "volume")])
