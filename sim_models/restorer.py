@@ -168,7 +168,7 @@ class Restorer:
             sample,
             scale=self.recipe.task.scale,
             tile_px=tile_px,
-            halo_px=self.network.halo_px,
+            halo_px=self.network.halo_px + self.recipe.method.halo_px,
             divisor=self.network.divisor,
             progress=progress,
         )

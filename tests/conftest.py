@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Sockets lie in this folder and their paths may not be long, so pytest's own temporary folders will not do.
 _RAY_FOLDER = tempfile.mkdtemp(prefix="ray")
@@ -25,8 +26,10 @@ import torch  # noqa: E402
 from sim_models.config import parse  # noqa: E402
 from sim_models.field import Camera, Field, Illumination, Microscope  # noqa: E402
 from sim_models.freeze import FreezeRange  # noqa: E402
+from sim_models.normalise import Normaliser  # noqa: E402
 from sim_models.recipe import Recipe  # noqa: E402
-from sim_models.restorer import Restorer  # noqa: E402
+from sim_models.recipes import find, laid_over  # noqa: E402
+from sim_models.restorer import Card, Restorer  # noqa: E402
 from sim_models.samples import Share  # noqa: E402
 from sim_models.sources.layouts import ome_fields  # noqa: E402
 from sim_models.sources.prepared import Prepared  # noqa: E402
@@ -207,6 +210,53 @@ def restorer(job: Job) -> Restorer:
         bench.network.train()(sample.input)
     bench.network.eval()
     return Restorer(job.recipe, bench.network, bench.normaliser, bench.card, bench.samples.channels)
+
+
+TINY: dict[str, dict[str, Any]] = {
+    "unet": {"width": 4, "depth": 2},
+    "rednet": {"filters": 4, "pairs": 2},
+    "nafnet": {"width": 4, "encoder": [1], "decoder": [1]},
+    "rdl_denoiser": {"width": 16, "blocks": 1, "pattern_groups": 1, "noisy_groups": 1, "joint_groups": 1},
+    "rcan3d": {"width": 16, "groups": 1, "blocks": 1, "noise_suppression": None},
+}
+"""what makes a network small"""
+
+
+@pytest.fixture(scope="session")
+def untrained() -> Callable[..., Restorer]:
+    """Makes small restorers of named recipes for stacks of 3 x 3 frames: with weights by chance, or that give zero.
+
+    Of those that give zero, what comes out is what a method adds it to.
+    """
+
+    def make(name: str, weights: float = 0.0, times: int = 4, **changes: Any) -> Restorer:
+        usual = find(name).recipe.network.name
+        network = {"network": TINY[usual]} if usual in TINY else {}
+        recipe = find(name, change=laid_over(network, changes)).recipe
+        channels = recipe.method.channels(*recipe.task.channels(3, 3, times))
+        torch.manual_seed(0)
+        built = recipe.network.build(*channels, recipe.task.scale).eval()
+        for parameter in built.parameters():
+            torch.nn.init.normal_(parameter, std=weights)
+        images = [np.array([[0.0, 10.0], [20.0, 30.0]])]
+        normaliser = Normaliser.fit(recipe.normaliser, images, images)
+        card = Card(
+            structure="discs",
+            arm="scratch",
+            angles=3,
+            phases=3,
+            pixel_um=0.065,
+            unit="photons",
+            light={"high": 200.0},
+            training_cells=("cell_000",),
+            split_hash="0" * 64,
+            steps=1,
+            parent=None,
+            frozen_stages=(),
+        )
+        return Restorer(recipe, built, normaliser, card, channels)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,11 @@ class Method(Settings, ABC):
         """Names of the images that come out of one input, the first of which is judged."""
         return ("restored",)
 
+    @property
+    def halo_px(self) -> int:
+        """Pixels around one of the result that what comes out of the network is mixed over."""
+        return 0
+
     def channels(self, channels_in: int, channels_out: int) -> tuple[int, int]:
         """Channels of the network, for samples of so many."""
         return channels_in, channels_out

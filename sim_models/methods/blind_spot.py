@@ -54,6 +54,11 @@ class Settings(Method):
         """The denoised image, and the deconvolved one it is the blur of."""
         return ("denoised", "deconvolved")
 
+    @property
+    def halo_px(self) -> int:
+        """As far as the blur reaches."""
+        return math.ceil(4 * self.psf_sigma_px)
+
     def loss(self, network: nn.Module, sample: Sample) -> dict[str, Tensor]:
         """Mean square error at hidden pixels, and what a deconvolved image should not be."""
         hidden, mask = self.hide(sample)
@@ -78,7 +83,7 @@ class Settings(Method):
 
     def blurred(self, sharp: Tensor) -> Tensor:
         """Images (N, 1, Y, X) through the microscope: a Gaussian, images going on mirrored beyond their border."""
-        half = min(math.ceil(4 * self.psf_sigma_px), min(sharp.shape[-2:]) - 1)
+        half = min(self.halo_px, min(sharp.shape[-2:]) - 1)
         place = torch.arange(-half, half + 1, device=sharp.device, dtype=torch.float32)
         line = torch.exp(-place.square() / (2 * self.psf_sigma_px**2))
         line = line / line.sum()
