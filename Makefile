@@ -20,7 +20,7 @@ $(READY): pyproject.toml requirements.lock infra/setup.sh
 	touch $@
 
 repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than the one in params.yaml
-	@$(IN_VENV) cd $(STUDY) && time dvc repro
+	@$(IN_VENV) cd $(STUDY) && mkdir -p transfers reports/transfers && time dvc repro
 	@echo "Report: $(STUDY)/reports/index.html. Runs and models: make ui"
 
 test: $(READY)  ## pass the tests

@@ -35,9 +35,9 @@ class Cost:
 
 
 def costs(params: Params) -> dict[str, Cost]:
-    """Of every model of a study."""
+    """Of every model of a study, and of classical SIM."""
     classical_s = classical_seconds(params)
-    found = {}
+    found = {"reconstruction": Cost(0, 0.0, classical_s)}
     for key, model in params.models.items():
         recipe, layout = model.recipe.in_full(), layout_of(params, model.structure)
         parts = [network_cost(recipe.model_dump_json(), layout)]

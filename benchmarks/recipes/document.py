@@ -42,7 +42,8 @@ def page(study: Path, params: Params, found: dict[str, Cost], picture: str | Non
     if picture:
         sections.append(
             f"![Difference in PSNR to classical SIM against seconds per megapixel]({picture})\n\n"
-            "Filled: corrected; open: as published; a line joins the two. Triangles lie further down."
+            "Filled: corrected; open: as published; a line joins the two; orange: ours; grey: classical SIM. Triangles lie "
+            "further down."
         )
     sections += [
         f"## {_spoken(table.structure)}\n\n{_table(table, _minus(table), list(params.acquisition.levels))}"
@@ -212,7 +213,7 @@ def _worse(of_pairs: Sequence[Table], others: Sequence[tuple[str, Table]], param
             f"{_spoken(table.structure)}, {row.title}, against {JUDGED_BY[what]}: "
             f"{_signed(row.minus, MAIN)} from bicubic."
             for row in table.rows
-            if row.cost is not None and sure(row.minus) < 0
+            if row.steps is not None and sure(row.minus) < 0
         ]
     start = "Told is what is worse by a whole interval, at one light level or on average.\n\n"
     return start + ("\n".join(f"* {line}" for line in told) if told else "Nothing.")
@@ -231,7 +232,7 @@ def _worse_of(table: Table, bootstrap: Bootstrap, levels: Sequence[str]) -> Iter
             worse = [
                 f"{row.title}{' as published' if row.version == 'as published' else ''}"
                 for row in table.rows
-                if row.cost is not None
+                if row.steps is not None
                 and sure(difference(table.scores, row.key, rival, bootstrap, level=level)) < 0
             ]
             if worse:

@@ -12,7 +12,7 @@ from sim_models.evaluation.intervals import Bootstrap
 
 LOWEST_DB = -8.0
 """differences below it are drawn there, as triangles"""
-COLOURS = {"corrected": "#3d8fc6", "as published": "#3d8fc6", "ours": "#e0791b"}
+COLOURS = {"corrected": "#3d8fc6", "as published": "#3d8fc6", "ours": "#e0791b", "baseline": "#8b8f96"}
 
 
 class Point(NamedTuple):
