@@ -39,7 +39,7 @@ def layout_of(params: Params, structure: str) -> Layout:
     if structure in params.derived:
         structure = params.derived[structure].structure
     series = params.structure(structure).series
-    times = getattr(series, "times", None) or getattr(series, "kept", 1)
+    times = int(getattr(series, "times", 0) or getattr(series, "kept", 1))
     return Layout(params.acquisition.angles, params.acquisition.phases, times, getattr(series, "slices", 0))
 
 
@@ -57,6 +57,11 @@ def untrained(recipe: Recipe, layout: Layout) -> Network:
     """The network of a recipe."""
     channels = recipe.method.channels(*recipe.task.channels(layout.angles, layout.phases, layout.times))
     return recipe.network.build(*channels, recipe.task.scale)
+
+
+def per_stack(recipe: Recipe, layout: Layout) -> int:
+    """Samples of one field."""
+    return layout.angles if recipe.task.per == "angle" else 1
 
 
 def operations(recipe: Recipe, layout: Layout, crop_px: int, batch: int) -> float:

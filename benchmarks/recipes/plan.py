@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import yaml
@@ -137,6 +138,8 @@ SMALL = Plan(
     ),
 )
 
+PLANS = (FULL, SMALL)
+
 STRUCTURES = {
     "microtubules": """\
     seed: 11
@@ -218,16 +221,26 @@ def steps(name: str, faithful: bool, layout: Layout, budget_tflop: float, field_
     return max(FEWEST_STEPS, round(budget_tflop * TERA / each))
 
 
+def rule(field_px: int, budget_tflop: float) -> str:
+    """How all models were made smaller, in words."""
+    fine_px = min(CROPS_PX["reconstruction"], field_px)
+    return (
+        f"One rule for all: 1/{SHRINK} of the published feature maps; crops of {CROP_PX} raw pixels ({fine_px} on the "
+        f"grid of reconstructions, {CROPS_PX['volume']} of volumes, {CROPS_PX['blinking']} of blinking frames); "
+        f"batches of {BATCH}; one learning rate and one schedule; as many steps as {budget_tflop:g} TFLOP allow, at "
+        f"least {FEWEST_STEPS}. Corrected recipes turn, mirror and reorder what they learn from, those as published do "
+        "not."
+    )
+
+
 def _head(plan: Plan) -> str:
     script = "python benchmarks/recipes/plan.py" + (" --small" if plan is SMALL else "")
+    told = fill(rule(plan.field_px, plan.budget_tflop), 118, initial_indent="# ", subsequent_indent="# ")
     return f"""\
 # {plan.about}
 # Written by `{script}`: change that, not this.
 #
-# One rule for all: 1/{SHRINK} of the published feature maps; crops of {CROP_PX} raw pixels ({min(CROPS_PX["reconstruction"], plan.field_px)} on the grid of
-# reconstructions, {CROPS_PX["volume"]} of volumes, {CROPS_PX["blinking"]} of blinking frames); batches of {BATCH}; one learning rate and one schedule; as many
-# steps as {plan.budget_tflop:g} TFLOP allow, at least {FEWEST_STEPS}. Corrected recipes turn, mirror and reorder what they learn from, those as
-# published (`_faithful`) do not. From the top:
+{told}
 #
 #     {plan.command}
 house: ../..
