@@ -101,6 +101,19 @@ class Network(nn.Module, ABC):
         return self
 
 
+def start_as_keras(network: nn.Module) -> None:
+    """First weights as in Keras: uniform by Glorot & Bengio (AISTATS 2010, eq. 16), biases of zero.
+
+    Networks that end in a rectifier need it: with torch's own, whose biases are not zero, one in two gives nothing but
+    zeros from the first step on, and learns nothing.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 class NetworkSettings(Settings, ABC):
     """Settings of an architecture; `name` is the name of its file."""
 

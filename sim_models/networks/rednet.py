@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from sim_models.networks import Network, NetworkSettings
+from sim_models.networks import Network, NetworkSettings, start_as_keras
 
 LATE = 3
 """blocks that take their skip from elsewhere in the published file"""
@@ -57,6 +57,7 @@ class REDNet(Network):
         for level in range(self.pairs, 0, -1):
             self.add_module(f"dec{level}", _Block(filters))
         self.head = _head(filters, channels_out, scale, settings.output)
+        start_as_keras(self)
 
     def published_layers(self) -> tuple[str, ...]:
         """As Keras lists those of RED-fairSIM and SR-REDSIM: input, convolutions, (transposed convolution, addition,

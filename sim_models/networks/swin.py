@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from sim_models.networks import Network, NetworkSettings
+from sim_models.networks import Network, NetworkSettings, start_as_keras
 
 SHRINKS = 4
 """input pixels along an axis for one token"""
@@ -85,6 +85,7 @@ class SwinT(Network):
         self.tail2 = _doubled(full, half)
         self.tail3 = _doubled(half, quarter)
         self.out = _out(quarter, channels_out, scale, settings.output)
+        start_as_keras(self)
 
     def fixed_layers(self) -> tuple[nn.Module, ...]:
         """All that make or share tokens, which attention splits into windows and heads."""

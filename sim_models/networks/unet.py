@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from sim_models.networks import Network, NetworkSettings
+from sim_models.networks import Network, NetworkSettings, start_as_keras
 
 
 class Settings(NetworkSettings):
@@ -30,8 +30,8 @@ class Settings(NetworkSettings):
     enlarge: Literal["before", "after"]
     """where images become finer, at a scale above 1: frames by bicubic interpolation before the first layer, or the
     values of the last layer put side by side"""
-    init: Literal["torch", "he_zero_head"]
-    """first weights: torch's own, or those of `_start_from_nothing`"""
+    init: Literal["torch", "keras", "he_zero_head"]
+    """first weights: torch's own, or those of `start_as_keras` or of `_start_from_nothing`"""
 
     @model_validator(mode="after")
     def _zero_head_can_learn(self) -> Self:
@@ -78,7 +78,9 @@ class UNet(Network):
         for level in range(settings.depth, 0, -1):
             self.add_module(f"dec{level}", _Decoder(widths[level - 1], settings))
         self.head = _head(settings.width, channels_out, scale // before, settings.output)
-        if settings.init == "he_zero_head":
+        if settings.init == "keras":
+            start_as_keras(self)
+        elif settings.init == "he_zero_head":
             _start_from_nothing(self)
 
     def published_layers(self) -> tuple[str, ...]:
