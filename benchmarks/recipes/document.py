@@ -42,8 +42,8 @@ def page(study: Path, params: Params, found: dict[str, Cost], picture: str | Non
     if picture:
         sections.append(
             f"![Difference in PSNR to classical SIM against seconds per megapixel]({picture})\n\n"
-            "Filled: corrected; open: as published; a line joins the two; orange: ours; grey: classical SIM. Triangles lie "
-            "further down."
+            "Filled: corrected; open: as published; a line joins the two; orange: ours; grey: classical SIM. Triangles "
+            "lie further down."
         )
     sections += [
         f"## {_spoken(table.structure)}\n\n{_table(table, _minus(table), list(params.acquisition.levels))}"
