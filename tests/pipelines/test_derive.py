@@ -161,7 +161,7 @@ def test_frames_are_derived_from_images_alone(study: Restorer) -> None:
     }
     Path("params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(
-        BadInput, match="derived.guessed_deep.model is 'microtubules_unet', which gives no image"
+        BadInput, match=r"derived\.guessed_deep\.model is 'microtubules_unet', which gives no image"
     ):
         derive.main("guessed_deep")
 
