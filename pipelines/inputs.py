@@ -35,6 +35,8 @@ class Given:
     images: dict[Role, Image]
     finish: Callable[[Image], NDArray[np.float32]]
     """reconstructs restored raw frames with the stripes of the noisy ones"""
+    as_filed: bool = False
+    """whether values are those of the file, with the camera's gain and offset, rather than photo-electrons"""
 
 
 def fields_in(
@@ -52,8 +54,9 @@ def fields_in(
     if roles == ("widefield",) and _is_images(file):
         images = np.asarray(file.data).reshape(-1, *file.data.shape[-2:])
         refuse_unusable(images, path)
-        dark = _dark(images[:, None, None], restorer, file, stated, path)
-        return [Given({"widefield": each[0, 0]}, _no_frames) for each in dark]
+        stacks = images[:, None, None]
+        values = _dark(stacks, restorer, file, stated, path)
+        return [Given({"widefield": each[0, 0]}, _no_frames, values is stacks) for each in values]
     card = restorer.card
     stacks = stacks_of(file, (card.angles, card.phases), order, path, "the model restores stacks of")
     refuse_unusable(stacks, path)
@@ -65,8 +68,9 @@ def fields_in(
     if roles in (("raw",), ("widefield",)) and not reconstruct:
         values = _dark(stacks, restorer, file, stated, path)
         if roles == ("raw",):
-            return [Given({"raw": each}, _no_frames) for each in values]
-        return [Given({"widefield": each.mean(axis=(0, 1), dtype=np.float64)}, _no_frames) for each in values]
+            return [Given({"raw": each}, _no_frames, values is stacks) for each in values]
+        means = values.mean(axis=(1, 2), dtype=np.float64)
+        return [Given({"widefield": each}, _no_frames, values is stacks) for each in means]
     return _with_stripes(stacks, restorer, file, stated, path)
 
 

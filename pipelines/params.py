@@ -161,6 +161,12 @@ class Params(Settings):
         wrong += [
             f"derived.{key} has the name of a structure" for key in self.derived if key in self.structures
         ]
+        wrong += [
+            f"derived.{key}.model is '{derived.model}', which gives no image that frames could be derived from"
+            for key, derived in self.derived.items()
+            if derived.model in self.models
+            and self.models[derived.model].recipe.in_full().task.gives != "image"
+        ]
         return self._unless(wrong)
 
     @model_validator(mode="after")

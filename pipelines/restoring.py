@@ -87,7 +87,10 @@ def restore_file(
     }
     write_ome(out, data, axes, fine_um, facts, f"{name} restored")
     return Restoration(
-        out, data.shape, fine_um, (*file.warnings, *_doubts(first, pixel_um, restorer.card, file))
+        out,
+        data.shape,
+        fine_um,
+        (*file.warnings, *_doubts(first, fields[0].as_filed, pixel_um, restorer.card, file)),
     )
 
 
@@ -125,7 +128,7 @@ def load(model: str) -> Restorer:
         return Restorer.load(Registry.open(root).fetch(model, Path(temporary)))
 
 
-def _doubts(image: Image, pixel_um: float, card: Card, file: ImageFile) -> list[str]:
+def _doubts(image: Image, as_filed: bool, pixel_um: float, card: Card, file: ImageFile) -> list[str]:
     """Ways in which an image that is restored differs from what the model was trained on."""
     doubts = []
     if abs(pixel_um / card.pixel_um - 1) > PIXEL_TOLERANCE:
@@ -136,7 +139,7 @@ def _doubts(image: Image, pixel_um: float, card: Card, file: ImageFile) -> list[
     camera = camera_told(file)
     if camera and card.unit == "photons":
         photons = np.percentile(image.mean(axis=tuple(range(image.ndim - 2))), 99.9)
-        if np.issubdtype(image.dtype, np.integer):
+        if as_filed:
             photons = (photons - camera["offset"]) / camera["gain"]
         low, high = min(card.light.values()), max(card.light.values())
         if not low / 2 <= photons <= high * 2:

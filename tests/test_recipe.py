@@ -6,6 +6,7 @@ import pytest
 
 from sim_models.config import BadInput, parse
 from sim_models.recipe import Recipe
+from sim_models.recipes import find
 
 
 def changed(recipe: Recipe, section: str, **changes: Any) -> dict[str, Any]:
@@ -46,3 +47,35 @@ def test_another_network_is_another_name(recipe: Recipe) -> None:
 def test_mistakes_have_addresses(recipe: Recipe, section: str, changes: dict[str, Any], told: str) -> None:
     with pytest.raises(BadInput, match=told):
         parse(Recipe, changed(recipe, section, **changes), "here")
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "told"),
+    [
+        (
+            "unet_fairsim",
+            {"target": "none"},
+            "'supervised' learns from pairs, but the target of the task is 'none'",
+        ),
+        (
+            "deconoising",
+            {"target": "reference"},
+            "'blind_spot' learns from images, but the target of the task is",
+        ),
+        ("deconoising", {"input": "raw"}, "'blind_spot' learns from single images, but the input is 'raw'"),
+        ("deconoising", {"input": "volume"}, "'blind_spot' learns from images, but the input is 'volume'"),
+        ("tis_rdl", {"input": "widefield"}, "'interleaved' learns from times, but the input is 'widefield'"),
+        ("sis_rdl", {"input": "widefield"}, "'interleaved' learns from slices, but the input is 'widefield'"),
+        ("unet_fairsim", {"input": "volume"}, "'supervised' learns from pairs, but the input is 'volume'"),
+    ],
+)
+def test_a_method_that_cannot_learn_what_the_task_says_is_refused(
+    name: str, task: dict[str, str], told: str
+) -> None:
+    with pytest.raises(BadInput, match=told):
+        find(name, change={"task": task})
+
+
+def test_a_network_that_goes_up_as_often_as_down(recipe: Recipe) -> None:
+    with pytest.raises(BadInput, match="encoder has 2 levels and decoder 3; give as many"):
+        find("wiener_nafnet", change={"network": {"decoder": [1, 1, 1]}})
