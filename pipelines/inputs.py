@@ -61,7 +61,7 @@ def fields_in(
     stacks = stacks_of(file, (card.angles, card.phases), order, path, "the model restores stacks of")
     refuse_unusable(stacks, path)
     for stack in stacks:
-        if repeated_frames(stack.reshape(-1, *stack.shape[-2:])):
+        if np.ptp(stack) and repeated_frames(stack.reshape(-1, *stack.shape[-2:])):
             raise CopiedFrames(
                 f"{path}: frames are copies of one image; a raw stack has one exposure for each"
             )
