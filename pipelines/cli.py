@@ -50,9 +50,12 @@ def restore(
     reconstruct: Annotated[
         bool, typer.Option("--reconstruct", help="Put raw frames that were restored together to an image.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say how much of the image its raw frames contradict.")
+    ] = False,
 ) -> None:
     """Restore a raw stack, or a series of stacks, to a super-resolved OME-TIFF."""
-    from pipelines.restoring import restore_file
+    from pipelines.restoring import Options, restore_file
     from pipelines.stacks import Stated
     from sim_models.config import BadInput
 
@@ -67,15 +70,14 @@ def restore(
             file,
             model,
             out,
-            order,
-            Stated(pixel_um, na, emission_um, offset, None, None),
-            tile,
-            reconstruct,
+            Options(order, Stated(pixel_um, na, emission_um, offset, None, None), tile, reconstruct, check),
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     for doubt in done.warnings:
         print(f"warning: {doubt}", file=sys.stderr)
     print(f"{done.path}: {' x '.join(map(str, done.shape))}, {done.pixel_um:.4f} um per pixel")
+    for sentence in done.checked:
+        print(sentence)
 
 
 @app.command()

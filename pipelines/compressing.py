@@ -204,7 +204,7 @@ def _examples(
 
 def _examples_in(path: Path, reference: Path | None, restorer: Restorer, options: Options) -> list[_Example]:
     """Every field in a file."""
-    fields = fields_in(read(path), restorer, options.order, options.stated, path, reconstruct=False)
+    fields = fields_in(read(path), restorer, options.order, options.stated, path, stripes=False)
     if reference is None:
         return [_Example(path, each.images, None) for each in fields]
     images = np.asarray(read(reference).data)

@@ -19,6 +19,7 @@ from pipelines.stacks import (
 from sim_models.config import BadInput
 from sim_models.field import AXES, Field, FrameOrder, Image, Role
 from sim_models.images import ImageFile
+from sim_models.optics.consistency import Consistency
 from sim_models.optics.reconstruct import DEFAULT
 from sim_models.restorer import Restorer
 from sim_models.sources.checks import CopiedFrames, repeated_frames
@@ -33,16 +34,18 @@ class Given:
     """One field of a person's file."""
 
     images: dict[Role, Image]
-    finish: Callable[[Image], NDArray[np.float32]]
-    """reconstructs restored raw frames with the stripes of the noisy ones"""
+    reconstruct: Callable[[Image], NDArray[np.float32]] | None = None
+    """makes an image of restored raw frames, by the stripes of the noisy ones; None where those are not known"""
+    check: Callable[[Image], Consistency] | None = None
+    """holds an image (2 Y, 2 X) against the noisy frames; likewise"""
     as_filed: bool = False
     """whether values are those of the file, with the camera's gain and offset, rather than photo-electrons"""
 
 
 def fields_in(
-    file: ImageFile, restorer: Restorer, order: FrameOrder, stated: Stated, path: Path, reconstruct: bool
+    file: ImageFile, restorer: Restorer, order: FrameOrder, stated: Stated, path: Path, stripes: bool
 ) -> list[Given]:
-    """The fields of a file, each with the images a model takes.
+    """The fields of a file, each with the images a model takes; with `stripes`, theirs are found in any case.
 
     Raises:
         BadInput: if they are not to be had from this file.
@@ -50,13 +53,13 @@ def fields_in(
     roles = restorer.recipe.task.roles
     if AXES[roles[0]] in ("TZYX", "TYX"):
         refuse_unusable(file.data, path)
-        return [Given({roles[0]: _with_axes(file, AXES[roles[0]], restorer, path)}, _no_frames)]
+        return [Given({roles[0]: _with_axes(file, AXES[roles[0]], restorer, path)})]
     if roles == ("widefield",) and _is_images(file):
         images = np.asarray(file.data).reshape(-1, *file.data.shape[-2:])
         refuse_unusable(images, path)
         stacks = images[:, None, None]
         values = _dark(stacks, restorer, file, stated, path)
-        return [Given({"widefield": each[0, 0]}, _no_frames, values is stacks) for each in values]
+        return [Given({"widefield": each[0, 0]}, as_filed=values is stacks) for each in values]
     card = restorer.card
     stacks = stacks_of(file, (card.angles, card.phases), order, path, "the model restores stacks of")
     refuse_unusable(stacks, path)
@@ -65,12 +68,12 @@ def fields_in(
             raise CopiedFrames(
                 f"{path}: frames are copies of one image; a raw stack has one exposure for each"
             )
-    if roles in (("raw",), ("widefield",)) and not reconstruct:
+    if roles in (("raw",), ("widefield",)) and not stripes:
         values = _dark(stacks, restorer, file, stated, path)
         if roles == ("raw",):
-            return [Given({"raw": each}, _no_frames, values is stacks) for each in values]
+            return [Given({"raw": each}, as_filed=values is stacks) for each in values]
         means = values.mean(axis=(1, 2), dtype=np.float64)
-        return [Given({"widefield": each}, _no_frames, values is stacks) for each in means]
+        return [Given({"widefield": each}, as_filed=values is stacks) for each in means]
     return _with_stripes(stacks, restorer, file, stated, path)
 
 
@@ -78,14 +81,14 @@ def _with_stripes(
     stacks: Image, restorer: Restorer, file: ImageFile, stated: Stated, path: Path
 ) -> list[Given]:
     """Fields whose stripes are known: found in the mean of all stacks."""
-    from pipelines.reconstructing import reconstructions  # draws in all of classical SIM
+    from pipelines.reconstructing import check_of, reconstructions  # draws in all of classical SIM
 
     microscope = microscope_of(file, stated, path)
     frames, _ = above_offset(stacks, microscope.camera, stated.offset, path)
     found, images = reconstructions(stacks, microscope, stated.offset, path)
     stripes = Stripes(found.illumination, found.otf, found.haze)
     fields = []
-    for raw, image in zip(frames, images, strict=True):
+    for counts, raw, image in zip(stacks, frames, images, strict=True):
         every: dict[Role, Image] = {
             "raw": raw,
             "reconstruction": image,
@@ -100,16 +103,13 @@ def _with_stripes(
             every["synthetic"] = synthetic(
                 guess, microscope, found.illumination, scale, bool(restorer.full_modulation)
             )
-        fields.append(Given(every, _finish(field, stripes)))
+        check = check_of(counts, raw, microscope, found)
+        fields.append(Given(every, _reconstruct(field, stripes), check))
     return fields
 
 
-def _finish(field: Field, stripes: Stripes) -> Callable[[Image], NDArray[np.float32]]:
+def _reconstruct(field: Field, stripes: Stripes) -> Callable[[Image], NDArray[np.float32]]:
     return lambda frames: reconstructed(frames, field, stripes, DEFAULT)
-
-
-def _no_frames(_image: Image) -> NDArray[np.float32]:
-    raise AssertionError("reconstruction was not asked for")
 
 
 def _dark(stacks: Image, restorer: Restorer, file: ImageFile, stated: Stated, path: Path) -> Image:

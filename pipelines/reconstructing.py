@@ -3,7 +3,7 @@
 import hashlib
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -192,6 +192,27 @@ def reconstructions(
         found = _stripes(frames, microscope, options)
         images: Image = _images(frames, microscope, found, DEFAULT)[0].numpy()
     return found[0], images
+
+
+def check_of(
+    counts: Image, frames: Image, microscope: Microscope, found: Estimate
+) -> Callable[[Image], Consistency]:
+    """How any image (2 Y, 2 X) of a stack is held against its frames (A, P, Y, X), gain and offset being free.
+
+    `frames` are the values that the camera gave, `counts`, above its offset.
+    """
+    stack = torch.as_tensor(np.asarray(frames, np.float32))
+    unit, camera = _electrons(counts, stack, microscope)
+    seen = microscope.model_copy(update={"camera": camera})
+
+    def check(image: Image) -> Consistency:
+        restored = torch.as_tensor(np.asarray(image, np.float32))
+        return check_consistency(
+            restored * unit, stack * unit, seen, found.illumination, found.otf, fit_scale=True,
+            hazy_per_um=found.hazy_per_um,
+        )  # fmt: skip
+
+    return check
 
 
 @contextmanager

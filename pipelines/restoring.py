@@ -13,8 +13,10 @@ from pipelines.inputs import fields_in
 from pipelines.stacks import Stated, camera_told
 from pipelines.stage import project_root
 from sim_models.config import BadInput
+from sim_models.evaluation.consistency import percent
 from sim_models.field import FrameOrder, Image
 from sim_models.images import ImageFile, read, write_ome
+from sim_models.optics.consistency import Consistency
 from sim_models.restorer import SETTINGS, Card, Restorer
 
 PIXEL_TOLERANCE = 0.1
@@ -28,29 +30,38 @@ class Restoration:
     path: Path
     shape: tuple[int, ...]
     pixel_um: float
+    checked: tuple[str, ...]
+    """what the frames say of each image, where that was asked for"""
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Options:
+    """What a person asks for beyond file and model."""
+
+    order: FrameOrder
+    """of the frames, where the file does not say it itself"""
+    stated: Stated
+    """what the file does not say of the microscope"""
+    tile_px: int
+    """fields larger than this are restored in tiles"""
+    reconstruct: bool = False
+    """whether raw frames that were restored are put together to an image"""
+    check: bool = False
+    """whether images are held against the frames they were restored from"""
+
+
 def restore_file(
-    path: Path,
-    model: str,
-    out: Path,
-    order: FrameOrder,
-    stated: Stated,
-    tile_px: int,
-    reconstruct: bool,
-    progress: Callable[[int, int], None],
+    path: Path, model: str, out: Path, options: Options, progress: Callable[[int, int], None]
 ) -> Restoration:
     """Restore every stack in a file, or the one in a folder of frames, and write the images as an OME-TIFF.
 
     Args:
-        path: raw stack, a series of stacks along T, or a folder with one file per frame.
+        path: raw stack, a series of stacks along T, or a folder with one file per frame; images or a volume, for
+            models of those.
         model: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or the folder of a restorer.
         out: the OME-TIFF to write.
-        order: of the frames, where the file does not say it itself.
-        stated: what the file does not say of the microscope.
-        tile_px: fields larger than this are restored in tiles.
-        reconstruct: whether raw frames that were restored are put together to an image.
+        options: what else is asked for.
         progress: told of every tile, as (done, all).
 
     Raises:
@@ -59,21 +70,22 @@ def restore_file(
     _refuse_output(out, path)
     file = read(path)
     restorer = load(model)
+    stated, reconstruct = options.stated, options.reconstruct
     pixel_um = stated.pixel_um or file.pixel_um
     if pixel_um is None:
         raise BadInput(
             f"{path}: does not say its pixel size; give it with --pixel-um, for example --pixel-um 0.065"
         )
-    frames = restorer.recipe.task.gives == "frames"
-    if reconstruct and not frames:
-        raise BadInput(
-            "--reconstruct is for models that restore raw frames; this one gives images: leave it out"
-        )
-    fields = fields_in(file, restorer, order, stated, path, reconstruct)
-    restored = []
+    _refuse_options(restorer, options)
+    fields = fields_in(file, restorer, options.order, stated, path, stripes=reconstruct or options.check)
+    restored, said = [], []
     for number, field in enumerate(fields):
-        image = restorer(field.images, tile_px, _nth(number, len(fields), progress))
-        restored.append(field.finish(image) if reconstruct else image)
+        image = restorer(field.images, options.tile_px, _nth(number, len(fields), progress))
+        if reconstruct and field.reconstruct is not None:
+            image = field.reconstruct(image)
+        if options.check and field.check is not None:
+            said.append(_sentence(field.check(image)))
+        restored.append(image)
     first = next(iter(fields[0].images.values()))
     fine_um = pixel_um * first.shape[-1] / restored[0].shape[-1]
     data, axes = _together(restored, "YX" if reconstruct else restorer.axes)
@@ -90,7 +102,35 @@ def restore_file(
         out,
         data.shape,
         fine_um,
+        tuple(said),
         (*file.warnings, *_doubts(first, fields[0].as_filed, pixel_um, restorer.card, file)),
+    )
+
+
+def _refuse_options(restorer: Restorer, options: Options) -> None:
+    """Refuse what a model's images cannot be used for."""
+    frames = restorer.recipe.task.gives == "frames"
+    if options.reconstruct and not frames:
+        raise BadInput(
+            "--reconstruct is for models that restore raw frames; this one gives images: leave it out"
+        )
+    if (
+        options.check
+        and not options.reconstruct
+        and (restorer.axes != "YX" or restorer.recipe.task.target == "srrf")
+    ):
+        raise BadInput(
+            "--check holds super-resolved images against raw SIM frames; this model gives none"
+            + (" without --reconstruct: add it" if frames else ": leave it out")
+        )
+
+
+def _sentence(found: Consistency) -> str:
+    """What a comparison with the frames came to."""
+    flagged = percent(100 * float(found.flagged.float().mean()))
+    return (
+        f"the frames contradict {flagged} % of it, and differ from what it would give by {found.chi2_reduced:.2f} "
+        "times what noise allows"
     )
 
 

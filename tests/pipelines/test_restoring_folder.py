@@ -8,7 +8,7 @@ import pytest
 import tifffile
 import torch
 
-from pipelines.restoring import Restoration, restore_file
+from pipelines.restoring import Options, Restoration, restore_file
 from pipelines.stacks import Stated
 from sim_models.config import BadInput
 from sim_models.field import FrameOrder
@@ -48,7 +48,7 @@ def frames() -> np.ndarray:
 
 def restore(path: Path, model: str, out: Path, order: FrameOrder = FrameOrder.ANGLE_MAJOR) -> Restoration:
     return restore_file(
-        path, model, out, order, Stated(0.065, None, None, None, None, None), 512, False, lambda *_: None
+        path, model, out, Options(order, Stated(0.065, None, None, None, None, None), 512), lambda *_: None
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from pipelines.restoring import Restoration, restore_file
+from pipelines.restoring import Options, Restoration, restore_file
 from pipelines.stacks import Stated
 from sim_models.config import BadInput, parse
 from sim_models.field import Field, FrameOrder, Image
@@ -83,8 +83,8 @@ def restore(untrained: Make, tmp_path: Path) -> Callable[..., tuple[Restoration,
         restorer = untrained(model, weights) if isinstance(model, str) else model
         restorer.save(tmp_path / "model")
         done = restore_file(
-            path, str(tmp_path / "model"), tmp_path / "restored.tif", FrameOrder.ANGLE_MAJOR, stated, 512,
-            reconstruct, lambda *_: None,
+            path, str(tmp_path / "model"), tmp_path / "restored.tif",
+            Options(FrameOrder.ANGLE_MAJOR, stated, 512, reconstruct), lambda *_: None,
         )  # fmt: skip
         file = read(done.path)
         assert file.data.shape == done.shape
@@ -210,7 +210,7 @@ def test_plain_images_are_denoised(
     model = untrained("deconoising", weights=0.1)
     model.save(tmp_path / "model")
     done = restore_file(
-        path, str(tmp_path / "model"), tmp_path / "out.tif", FrameOrder.ANGLE_MAJOR, OPTICS, 512, False,
+        path, str(tmp_path / "model"), tmp_path / "out.tif", Options(FrameOrder.ANGLE_MAJOR, OPTICS, 512),
         lambda *_: None,
     )  # fmt: skip
     written = read(done.path)
@@ -352,3 +352,15 @@ def test_the_command_line_reconstructs_restored_frames(
     done = run(*given, "--reconstruct", "--na", 1.4, "--emission-um", 0.525, "--offset", 100)
     assert done.code == 0, done.err
     assert done.out.strip() == f"{tmp_path / 'out.tif'}: 128 x 128, 0.0325 um per pixel"
+
+
+def test_an_image_is_held_against_its_frames(untrained: Make, stack: Path, tmp_path: Path) -> None:
+    untrained("wiener_nafnet").save(tmp_path / "model")
+    options = Options(FrameOrder.ANGLE_MAJOR, OPTICS, 512, check=True)
+    done = restore_file(stack, str(tmp_path / "model"), tmp_path / "out.tif", options, lambda *_: None)
+    # An untrained network of zeros leaves the reconstruction as it is, which the frames were put together to.
+    (said,) = done.checked
+    assert float(said.split("by ")[1].split(" times")[0]) < 1.5
+    untrained("deconoising").save(tmp_path / "other")
+    with pytest.raises(BadInput, match="--check holds super-resolved images against raw SIM frames"):
+        restore_file(stack, str(tmp_path / "other"), tmp_path / "out.tif", options, lambda *_: None)
