@@ -96,7 +96,7 @@ def uneven_px(params: Params) -> int:
 
 def test_crops_must_be_multiples_of_what_the_network_halves(values: Any, uneven_px: int) -> None:
     next(iter(values["models"].values()))["training"] |= {"crop_px": uneven_px}
-    assert f"training.crop_px is {uneven_px}, but the network 'unet' needs a multiple of " in refused(values)
+    assert f"training.crop_px is {uneven_px}, but the network 'nafnet' needs a multiple of " in refused(values)
 
 
 def test_crops_of_a_study_are_checked_with_the_network_of_its_source(values: Any, uneven_px: int) -> None:
@@ -156,8 +156,8 @@ def test_mistakes_in_a_series_are_told_by_their_address(
     [
         ({"named": "unett"}, "there is no recipe 'unett'; there are "),
         ({"faithful": None}, "faithful: Input should be a valid boolean"),
-        ({"network": {"name": "rednet"}}, "network.name must be 'unet', that of recipe 'unet_residual'"),
-        ({"network": {"name": "unet", "dept": 3}}, "recipe.network.dept: unknown key"),
+        ({"network": {"name": "rednet"}}, "network.name must be 'nafnet', that of recipe 'wiener_nafnet'"),
+        ({"network": {"name": "nafnet", "widht": 3}}, "recipe.network.widht: unknown key"),
         ({"task": {"scale": 0}}, "recipe.task.scale: Input should be greater than 0 (found 0)"),
         ({"shrink": 2}, "shrink: unknown key"),
     ],
@@ -175,11 +175,11 @@ def test_mistakes_in_the_choice_of_a_recipe_are_told_by_their_address(
 def test_what_stands_in_a_choice_is_laid_over_the_recipe(values: Any) -> None:
     key = next(iter(values["models"]))
     values["models"][key]["recipe"] |= {
-        "network": {"name": "unet", "width": 5},
+        "network": {"name": "nafnet", "width": 5},
         "normaliser": {"high_percent": 99.0},
     }
     recipe = parse(Params, values, "params.yaml").model(key).recipe.in_full()
-    usual = find("unet_residual").recipe
+    usual = find("wiener_nafnet").recipe
     assert recipe.network == usual.network.model_copy(update={"width": 5})
     assert recipe.normaliser.high_percent == 99.0
     assert recipe.method == usual.method
