@@ -96,7 +96,9 @@ def uneven_px(params: Params) -> int:
 
 def test_crops_must_be_multiples_of_what_the_network_halves(values: Any, uneven_px: int) -> None:
     next(iter(values["models"].values()))["training"] |= {"crop_px": uneven_px}
-    assert f"training.crop_px is {uneven_px}, but the network 'nafnet' needs a multiple of " in refused(values)
+    assert f"training.crop_px is {uneven_px}, but the network 'nafnet' needs a multiple of " in refused(
+        values
+    )
 
 
 def test_crops_of_a_study_are_checked_with_the_network_of_its_source(values: Any, uneven_px: int) -> None:
