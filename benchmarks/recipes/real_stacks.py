@@ -160,11 +160,12 @@ def main() -> None:
 
 HEAD = """# Models of the benchmark on real stacks of other labs
 
-From `python benchmarks/recipes/real_stacks.py` on {date}, which also draws pictures of every row. The models are those
-of [benchmark_recipes.md](benchmark_recipes.md): a quarter of their published size, trained for a minute or so on simulated
-cells of one microscope, with pixels of 65 nm and stripes of 200 nm. These stacks are of other microscopes, whose stripes lie
-elsewhere. No truth is known. What can be said is how much of an image its raw frames contradict (gain and offset are
-free), and how well it agrees with the wide-field (RSP): necessary, not sufficient.
+From `python benchmarks/recipes/real_stacks.py` on {date}, which also draws pictures of every row. The models
+are those of [benchmark_recipes.md](benchmark_recipes.md): a quarter of their published size, trained for a
+minute or so on simulated cells of one microscope, with pixels of 65 nm and stripes of 200 nm. These stacks
+are of other microscopes, whose stripes lie elsewhere. No truth is known. What can be said is how much of an
+image its raw frames contradict (gain and offset are free), and how well it agrees with the wide-field (RSP):
+necessary, not sufficient.
 
 | stack | recipe | trained on | contradicted, % | chi-squared | RSP |
 |---|---|---|---|---|---|
