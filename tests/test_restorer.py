@@ -175,7 +175,7 @@ def test_an_interrupted_save_leaves_the_old_restorer(
         raise OSError(28, "No space left on device")
 
     before = (folder / WEIGHTS).read_bytes()
-    monkeypatch.setattr("sim_models.restorer.save_file", full_disk)
+    monkeypatch.setattr("sim_models.restorer.folder.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         replace(restorer, card=restorer.card.model_copy(update={"steps": 9})).save(folder)
     assert (folder / WEIGHTS).read_bytes() == before

@@ -8,82 +8,39 @@ A compressed one holds `network.onnx` in place of the weights, and its record sa
 Nothing in the folder is code, so one from a stranger can be read safely.
 """
 
-import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveInt
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from sim_models.config import BadInput, Settings, parse
+from sim_models.config import BadInput
 from sim_models.field import AXES, Image, Role
 from sim_models.networks import Network
 from sim_models.normalise import Normaliser
-from sim_models.onnx_network import Compression, OnnxNetwork
+from sim_models.onnx_network import Compression
 from sim_models.recipe import Recipe
+from sim_models.restorer.folder import read_network, sha256_of, write_network
+from sim_models.restorer.given import as_plane, as_series, as_stack, refuse_values
+from sim_models.restorer.record import (
+    GRAPH,
+    SETTINGS,
+    UPSTREAM,
+    WEIGHTS,
+    Card,
+    CompressedRecord,
+    Record,
+    Shared,
+    read_record,
+)
 from sim_models.tiles import restore_tiled
 
-WEIGHTS = "weights.safetensors"
-GRAPH = "network.onnx"
-SETTINGS = "restorer.json"
-UPSTREAM = "upstream"
-MOST_COUNTS = 2.0**32
-"""beyond it nothing is left of single precision"""
-
-
-class Card(Settings):
-    """What a restorer was made from, so that a person can tell whether it fits their images."""
-
-    structure: str
-    arm: Literal["scratch", "finetune"]
-    angles: PositiveInt
-    phases: PositiveInt
-    pixel_um: float
-    unit: Literal["counts", "photons"]
-    light: dict[str, float]
-    """level -> mean over its training fields of the 99.9 percentile of the wide-field, in `unit`"""
-    training_cells: tuple[str, ...]
-    split_hash: str
-    steps: NonNegativeInt
-    """optimiser steps up to the weights that were kept"""
-    parent: str | None
-    """SHA-256 of the weights it was fine-tuned from"""
-    frozen_stages: tuple[str, ...]
-
-
-class _Shared(Settings):
-    """What the JSON beside the weights says of every restorer."""
-
-    weights_sha256: str
-    channels_in: PositiveInt
-    channels_out: PositiveInt
-    recipe: Recipe
-    normaliser: Normaliser
-    card: Card
-    full_modulation: bool | None
-
-
-class _Record(_Shared):
-    """Beside weights of ours."""
-
-    format: Literal[2]
-
-
-class _CompressedRecord(_Shared):
-    """Beside a graph; `weights_sha256` is that of the file."""
-
-    format: Literal[3]
-    engine: Literal["onnx"]
-    compression: Compression
+__all__ = ["GRAPH", "SETTINGS", "UPSTREAM", "WEIGHTS", "Card", "Restorer"]
 
 
 @dataclass(frozen=True)
@@ -226,34 +183,20 @@ class Restorer:
         return {role: self._looked_at(role, given[role]) for role in roles}
 
     def _looked_at(self, role: Role, image: Image) -> Image:
-        _refuse_values(image)
+        refuse_values(image)
+        task, layout = self.recipe.task, (self.card.angles, self.card.phases)
         if AXES[role] == "APYX":
-            frames = image.reshape(-1, *image.shape[-2:]).shape[0]
-            if frames != self.num_frames or image.ndim not in (3, 4):
-                raise BadInput(
-                    f"the stack has {frames} frames but the model restores {self.num_frames} ({self.card.angles} "
-                    f"angles x {self.card.phases} phases); give a stack of that layout or another model"
-                )
-            chosen = self.recipe.task.frames != "all"
-            if image.ndim == 3 and not chosen:
-                return image.reshape(self.card.angles, self.card.phases, *image.shape[-2:])
-            return image
+            return as_stack(image, layout, telling=task.frames != "all")
         if AXES[role] == "YX":
-            if image.shape[:-2] not in ((), (1,)):
-                raise BadInput(
-                    f"{image.shape[0]} images are given but the model restores one, a {role}; give that alone"
-                )
-            return image.reshape(image.shape[-2:])
-        fewest = {"volume": 2 * self.channels[0] if self.recipe.method.learns_from == "times" else 1}
-        fewest["blinking"] = self.channels[0]
-        if role == "blinking" and self.recipe.task.frames == "all":
-            image = image[: self.channels[0]]  # as many as it has learned from
-        if image.ndim != len(AXES[role]) or len(image) < fewest[role]:
-            raise BadInput(
-                f"an array of {' x '.join(map(str, image.shape))} is given, but the model takes {role} frames with "
-                f"axes {AXES[role]}, at least {fewest[role]} of {AXES[role][0]}"
-            )
-        return image
+            return as_plane(image, role)
+        if role == "blinking":
+            frames = as_series(image, role, self.channels[0])
+            return (
+                frames[: self.channels[0]] if task.frames == "all" else frames
+            )  # as many as it has learned from
+        return as_series(
+            image, role, 2 * self.channels[0] if self.recipe.method.learns_from == "times" else 1
+        )
 
     @property
     def weights_sha256(self) -> str:
@@ -261,13 +204,7 @@ class Restorer:
 
         Of a compressed network it is that of its file.
         """
-        if isinstance(self.network, OnnxNetwork):
-            return self.network.sha256
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return sha256_of(self.network)
 
     def save(self, folder: Path) -> None:
         """Write the folder, whole or not at all."""
@@ -275,14 +212,15 @@ class Restorer:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             partial = Path(temporary) / "restorer"
             partial.mkdir()
-            self._write(partial)
+            write_network(self.network, partial)
+            (partial / SETTINGS).write_text(self._record().model_dump_json(indent=2) + "\n")
             if self.upstream is not None:
                 self.upstream.save(partial / UPSTREAM)
             if folder.exists():
                 shutil.rmtree(folder)
             partial.rename(folder)
 
-    def _write(self, folder: Path) -> None:
+    def _record(self) -> Shared:
         shared: dict[str, Any] = {
             "weights_sha256": self.weights_sha256,
             "channels_in": self.channels[0],
@@ -292,18 +230,9 @@ class Restorer:
             "card": self.card,
             "full_modulation": self.full_modulation,
         }
-        record: _Shared
-        if isinstance(self.network, OnnxNetwork):
-            assert self.compression is not None
-            record = _CompressedRecord(format=3, engine="onnx", compression=self.compression, **shared)
-            (folder / GRAPH).write_bytes(self.network.content)
-        else:
-            record = _Record(format=2, **shared)
-            weights = {
-                name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()
-            }
-            save_file(weights, folder / WEIGHTS)
-        (folder / SETTINGS).write_text(record.model_dump_json(indent=2) + "\n")
+        if self.compression is None:
+            return Record(format=2, **shared)
+        return CompressedRecord(format=3, engine="onnx", compression=self.compression, **shared)
 
     @staticmethod
     def load(folder: Path) -> "Restorer":
@@ -312,90 +241,14 @@ class Restorer:
         Raises:
             BadInput: if a file is missing, damaged, or the weights are not those the record names.
         """
-        record = _read_record(folder / SETTINGS)
-        network: Network
-        if isinstance(record, _CompressedRecord):
-            file, compression = folder / GRAPH, record.compression
-            network = _read_graph(file, record)
-        else:
-            file, compression = folder / WEIGHTS, None
-            network = _read_weights(file, record)
-        restorer = Restorer(
+        record = read_record(folder / SETTINGS)
+        return Restorer(
             record.recipe,
-            network.eval(),
+            read_network(folder, record),
             record.normaliser,
             record.card,
             (record.channels_in, record.channels_out),
             Restorer.load(folder / UPSTREAM) if (folder / UPSTREAM).is_dir() else None,
             record.full_modulation,
-            compression,
+            record.compression if isinstance(record, CompressedRecord) else None,
         )
-        if restorer.weights_sha256 != record.weights_sha256:
-            raise BadInput(
-                f"{file}: its SHA-256 is {restorer.weights_sha256[:12]}... but {SETTINGS} says "
-                f"{record.weights_sha256[:12]}...; the file was changed, fetch it again"
-            )
-        return restorer
-
-
-def _refuse_values(image: Image) -> None:
-    """Refuse what is no image."""
-    if image.dtype == bool or np.iscomplexobj(image):
-        raise BadInput(
-            f"the stack holds values of type {image.dtype}, which no camera gives; give raw frames"
-        )
-    if not np.isfinite(image).all():
-        raise BadInput(
-            f"the stack holds {int((~np.isfinite(image)).sum())} values that are NaN or infinite; "
-            "export it again from the camera's own file"
-        )
-    if np.ptp(image) == 0:
-        raise BadInput(
-            f"the stack is constant (every pixel is {image.flat[0]}); the camera or the export went wrong"
-        )
-    if np.abs(image).max() > MOST_COUNTS:
-        raise BadInput(
-            f"the stack holds values up to {np.abs(image).max():.3g}, more than any camera counts; "
-            "export it again from the camera's own file"
-        )
-
-
-def _read_weights(file: Path, record: _Record) -> Network:
-    network = record.recipe.network.build(record.channels_in, record.channels_out, record.recipe.task.scale)
-    try:
-        network.load_state_dict(load_file(file))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(f"{file}: not the weights of this restorer ({reason}); fetch it again") from None
-    return network
-
-
-def _read_graph(file: Path, record: _CompressedRecord) -> Network:
-    """The graph in a file, which is compared with the record before anything looks into it."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror}); fetch it again") from None
-    if (found := hashlib.sha256(content).hexdigest()) != record.weights_sha256:
-        raise BadInput(
-            f"{file}: its SHA-256 is {found[:12]}... but {SETTINGS} says {record.weights_sha256[:12]}...; the file was "
-            "changed, fetch it again"
-        )
-    with torch.device("meta"):  # its geometry is asked for, and no weights
-        like = record.recipe.network.build(record.channels_in, record.channels_out, record.recipe.task.scale)
-    try:
-        return OnnxNetwork(content, like, record.compression.parameters, record.channels_in)
-    except BadInput as refusal:
-        raise BadInput(f"{file}: {refusal}") from None
-
-
-def _read_record(path: Path) -> _Record | _CompressedRecord:
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError):
-        raise BadInput(
-            f"{path}: not found or not JSON; a restorer's folder holds {WEIGHTS} and {SETTINGS}"
-        ) from None
-    if isinstance(values, dict) and values.get("format") == 3:
-        return parse(_CompressedRecord, values, str(path))
-    return parse(_Record, values, str(path))
