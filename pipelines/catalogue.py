@@ -6,7 +6,7 @@ from typing import Any
 
 from sim_models.recipes import NamedRecipe, find
 
-COLUMNS = (16, 42, 36, 11, 6, 13)
+COLUMNS = (16, 42, 40, 11, 6, 13)
 """widths of the table: name, system, input, target, scale, parameters; the paper takes what is left"""
 
 
@@ -21,7 +21,11 @@ def facts(recipe: NamedRecipe) -> dict[str, Any]:
         "input": recipe.recipe.task.input,
         "frames": recipe.recipe.task.frames,
         "published_frames": recipe.published.frames,
+        "light": recipe.recipe.task.light,
+        "per": recipe.recipe.task.per,
         "target": recipe.recipe.task.target,
+        "learns_from": recipe.recipe.method.learns_from,
+        "gives": list(recipe.recipe.method.gives),
         "scale": recipe.recipe.task.scale,
         "parameters": recipe.parameters,
         "recipe": recipe.recipe.model_dump(mode="json"),
@@ -42,7 +46,7 @@ def line(recipe: NamedRecipe | None) -> str:
     else:
         task = recipe.recipe.task
         cells = [
-            recipe.name, recipe.system, f"{recipe.takes} (published: {recipe.published.frames})", task.target,
+            recipe.name, recipe.system, f"{recipe.takes} ({_channels(recipe)})", task.target,
             str(task.scale), f"{recipe.parameters:,}", recipe.paper,
         ]  # fmt: skip
     return "  ".join([*(cell.ljust(width) for cell, width in zip(cells, COLUMNS, strict=False)), cells[-1]])
@@ -59,8 +63,8 @@ def page(recipe: NamedRecipe) -> str:
             "",
             f"paper:       {recipe.paper}",
             f"input:       {recipe.takes}",
-            f"target:      {recipe.recipe.task.target}, {recipe.recipe.task.scale} times as fine",
-            f"parameters:  {recipe.parameters:,} for the published {recipe.published.frames} channels",
+            f"target:      {_target(recipe)}",
+            f"parameters:  {recipe.parameters:,} with {_channels(recipe)}",
             "",
             textwrap.fill(f"faithful: true instead gives what was published. {recipe.why_faithful}", 110),
             "",
@@ -78,6 +82,19 @@ def page(recipe: NamedRecipe) -> str:
             f"    training: {_flow(recipe.training.model_dump(mode='json'))}",
         ]
     )
+
+
+def _channels(recipe: NamedRecipe) -> str:
+    number = recipe.published.frames
+    return "1 channel" if number == 1 else f"{number} channels"
+
+
+def _target(recipe: NamedRecipe) -> str:
+    """What should come out, and how much finer; or what is learned from instead."""
+    task, method = recipe.recipe.task, recipe.recipe.method
+    if task.target == "none":
+        return f"none; it learns from noisy {method.learns_from} alone and gives {' and '.join(method.gives)}"
+    return f"{task.target}, {task.scale} times as fine" if task.scale > 1 else task.target
 
 
 def _flow(values: dict[str, Any]) -> str:

@@ -69,8 +69,10 @@ class NamedRecipe(Settings):
     @property
     def takes(self) -> str:
         """What goes in, in words."""
-        frames = "" if self.recipe.task.frames == "all" else f", {self.recipe.task.frames.replace('_', ' ')}"
-        return f"{self.recipe.task.input}{frames}"
+        task = self.recipe.task
+        frames = "" if task.frames == "all" else f", {task.frames.replace('_', ' ')}"
+        light = "" if task.light == "all" else f", {task.light}"
+        return f"{task.input}{frames}{light}"
 
 
 def names() -> list[str]:
