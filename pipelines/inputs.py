@@ -19,14 +19,12 @@ from pipelines.stacks import (
 from sim_models.config import BadInput
 from sim_models.field import AXES, Field, FrameOrder, Image, Role
 from sim_models.images import ImageFile
+from sim_models.normalise import ZERO_IS_DARK
 from sim_models.optics.consistency import Consistency
 from sim_models.optics.reconstruct import DEFAULT
 from sim_models.restorer import Restorer
 from sim_models.sources.checks import CopiedFrames, repeated_frames
 from sim_models.sources.reconstruction import Stripes, reconstructed, synthetic
-
-ZERO_IS_DARK = ("maximum", "deviation")
-"""kinds of normalisers for which it matters how bright nothing is"""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ class Affine(Settings):
         return values * self.scale + self.offset
 
 
+ZERO_IS_DARK = ("maximum", "deviation")
+"""kinds that keep zero, for which it matters how bright nothing is"""
+
+
 class NormaliserSettings(Settings):
     """What offset and scale are taken from."""
 
@@ -139,7 +143,8 @@ def _affine(settings: NormaliserSettings, pixels: NDArray[np.float64]) -> Affine
     # Rounding alone leaves the standard deviation of a constant image slightly above zero.
     if not scale > 1e-9 * abs(offset):
         raise BadInput(
-            f"the mean over frames is constant (about {offset:g}) where the normaliser needs contrast; "
+            f"{'the mean over frames' if settings.of == 'mean' else 'what is to be normalised'} is constant (about "
+            f"{offset:g}) where the normaliser needs contrast; "
             "leave this stack out, or check that it holds frames of a specimen"
         )
     return Affine(offset=offset, scale=scale)

@@ -79,8 +79,10 @@ class Task(Settings):
             raise ValueError(f"frames '{self.frames}' chooses from {other}, but the input is '{self.input}'")
         if self.per == "angle" and (self.input not in of_angles or self.target != "raw_clean"):
             raise ValueError("per 'angle' needs raw frames that go in and 'raw_clean' that comes out")
-        if self.input == "raw_and_reconstruction" and self.target == "raw_clean":
-            raise ValueError("raw frames with their reconstruction give an image, no 'raw_clean'")
+        if self.input == "raw_and_reconstruction" and (self.target == "raw_clean" or self.scale != 2):
+            raise ValueError(
+                "raw frames with their reconstruction give an image twice as fine, no 'raw_clean'"
+            )
         if self.target == "none" and self.scale != 1:
             raise ValueError(
                 f"without a target the scale must be 1, not {self.scale}: nothing shows finer detail"
@@ -108,9 +110,19 @@ class Task(Settings):
         """What goes in, of the images of a field by role: samples (N, C, Y, X), or (N, T, Z, Y, X) of a volume.
 
         Raises:
-            BadInput: if frames to be chosen from do not tell angles from phases.
+            BadInput: if frames to be chosen from do not tell angles from phases, or sizes do not fit.
         """
         parts = [self._channels(role, images[role]) for role in self.roles]
+        for role, part in zip(self.roles, parts, strict=True):
+            if part.shape[-2:] != parts[0].shape[-2:]:
+                first, other = (
+                    " x ".join(map(str, images[each].shape[-2:])) for each in (self.roles[0], role)
+                )
+                raise BadInput(
+                    f"'{self.roles[0]}' is {first} and '{role}' {other} pixels, which do not go together; give both "
+                    "of the same field"
+                    + (", the reconstruction twice as fine" if role == "reconstruction" else "")
+                )
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1, dtype=np.float32)
 
     def targets_of(self, images: Mapping[Role, Image]) -> Image:
@@ -212,6 +224,10 @@ def _samples(stack: Image, per: str) -> Image:
 
 def subpixels(image: Image) -> Image:
     """An image (2 Y, 2 X) as the four sub-pixels (4, Y, X) of every raw pixel; the inverse of a pixel shuffle."""
+    if image.shape[-2] % 2 or image.shape[-1] % 2:
+        raise BadInput(
+            f"a reconstruction of {image.shape[-2]} x {image.shape[-1]} pixels is not twice as fine as raw ones"
+        )
     rows, columns = image.shape[-2] // 2, image.shape[-1] // 2
     blocks: Image = image.reshape(rows, 2, columns, 2).transpose(1, 3, 0, 2)
     return blocks.reshape(4, rows, columns)

@@ -181,7 +181,7 @@ def test_the_target_decides_what_comes_out(target: str, gives: str) -> None:
         ),
         (
             {"input": "raw_and_reconstruction", "target": "raw_clean"},
-            "raw frames with their reconstruction give an image, no 'raw_clean'",
+            "raw frames with their reconstruction give an image twice as fine, no 'raw_clean'",
         ),
         ({"target": "none"}, "without a target the scale must be 1, not 2"),
         ({"light": "bright"}, "light"),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
-from sim_models.networks import Network, NetworkSettings
+from sim_models.networks import Network, NetworkSettings, start_as_keras
 from sim_models.spectra import centred, magnitudes
 
 SQUEEZE = 16
@@ -70,6 +70,7 @@ class DFCAN(Network):
         if settings.output == "sigmoid":
             tail.append(nn.Sigmoid())
         self.tail = nn.Sequential(*tail)
+        start_as_keras(self)
 
     def compute(self, frames: Tensor) -> Tensor:
         """One stage after the other."""

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from sim_models.config import BadInput
-from sim_models.networks import Network, NetworkSettings
+from sim_models.networks import Network, NetworkSettings, start_as_keras
 from sim_models.networks.rdl_denoiser import SLOPE, SQUEEZE, low_passed
 
 STEEPNESS = 1080.0
@@ -74,6 +74,7 @@ class RCAN3D(Network):
         if settings.output == "leaky_relu":
             head.append(nn.LeakyReLU(SLOPE))
         self.head = nn.Sequential(*head)
+        start_as_keras(self)
 
     def compute(self, frames: Tensor) -> Tensor:
         """One stage after the other.

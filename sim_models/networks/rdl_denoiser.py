@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from sim_models.config import BadInput
-from sim_models.networks import Network, NetworkSettings
+from sim_models.networks import Network, NetworkSettings, start_as_keras
 from sim_models.spectra import filtered
 
 SQUEEZE = 16
@@ -38,6 +38,8 @@ class Settings(NetworkSettings):
     noise_suppression: PositiveFloat | None
     """frequency (cycles per pixel) from which the noisy frames are also shown without noise, by a low-pass that
     learns; None for the variant without"""
+    output: Literal["linear", "leaky_relu"]
+    """`leaky_relu` as published: values below zero are a fifth of what they would be"""
 
     @property
     def divisor(self) -> int:
@@ -74,8 +76,9 @@ class RDLDenoiser(Network):
             nn.LeakyReLU(SLOPE),
             _ChannelAttention(4 * width),
             nn.Conv2d(4 * width, channels_out, 3, padding=1),
-            nn.LeakyReLU(SLOPE),
+            *([nn.LeakyReLU(SLOPE)] if settings.output == "leaky_relu" else []),
         )
+        start_as_keras(self)
 
     def compute(self, frames: Tensor) -> Tensor:
         """Encode both halves, add, and decode."""

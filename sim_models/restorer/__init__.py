@@ -70,7 +70,8 @@ class Restorer:
         Args:
             given: the images it takes by role, or where it takes one, that one: a raw stack is (A, P, Y, X) or
                 (C, Y, X), others have the axes of `field.AXES`.
-            tile_px: a larger field is restored in tiles that see enough of their surroundings to equal the whole.
+            tile_px: a larger field is restored in tiles that see enough of their surroundings to equal the whole, or
+                to come near it where a network looks at averages over the field (channel attention).
             progress: told of each tile, as (done, all).
 
         Returns:
@@ -242,6 +243,10 @@ class Restorer:
             BadInput: if a file is missing, damaged, or the weights are not those the record names.
         """
         record = read_record(folder / SETTINGS)
+        if "synthetic" in record.recipe.task.roles and not (folder / UPSTREAM).is_dir():
+            raise BadInput(
+                f"{folder}: the model that its frames are derived from is missing ({UPSTREAM}/); fetch it again"
+            )
         return Restorer(
             record.recipe,
             read_network(folder, record),

@@ -63,7 +63,9 @@ def refuse_values(image: Image) -> None:
     Raises:
         BadInput: if values are of another type, not finite, all alike, or beyond any camera.
     """
-    if image.dtype == bool or np.iscomplexobj(image):
+    if image.size == 0:
+        raise BadInput(f"the stack of {' x '.join(map(str, image.shape))} values is empty; give raw frames")
+    if not np.issubdtype(image.dtype, np.number) or np.iscomplexobj(image):
         raise BadInput(
             f"the stack holds values of type {image.dtype}, which no camera gives; give raw frames"
         )

@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -27,7 +28,7 @@ class TrainingSettings(Settings):
     """edge of a crop in raw pixels"""
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
-    schedule: Literal["constant", "cosine", "dlsim_as_run", "inverse_time"]
+    schedule: Literal["constant", "cosine", "dlsim_as_run", "inverse_time", "plateau"]
     """of the rate after the warm-up, see `learning_rate`"""
     warmup_steps: NonNegativeInt
     clip_norm: PositiveFloat
@@ -41,6 +42,9 @@ class TrainingSettings(Settings):
     """of the forward pass on a GPU; a CPU always computes in float32"""
     seed: NonNegativeInt
 
+
+LOOKS_PER_PLATEAU, LEAST_OF_PLATEAUS = 10, 0.1
+"""of the schedule `plateau`, as rDL-SIM's first network was trained"""
 
 DIVERGED_DB = -999.0
 """what a network scores whose output is no longer a number; lower than any image could"""
@@ -129,7 +133,9 @@ def train(
     for step in range(state.step, until):
         if state.stopped_early(settings):
             break
-        rate = learning_rate(settings, step)
+        # What layers draw, as those that are left out at random, depends on seed and step alone, as the batch does.
+        torch.manual_seed(_seed_of(settings.seed, step, share.rank))
+        rate = learning_rate(settings, step, [metrics["val_psnr"] for _, metrics in state.curve])
         for group in optimiser.param_groups:
             group["lr"] = rate
         network.train()
@@ -159,11 +165,12 @@ def train(
     return state
 
 
-def learning_rate(settings: TrainingSettings, step: int) -> float:
+def learning_rate(settings: TrainingSettings, step: int, scores: Sequence[float] = ()) -> float:
     """The rate of one step: a linear warm-up, then constant, or a half cosine to zero, or as DL-SIM was trained.
 
     There a misplaced `return` left the full rate for the first 3 of 2000 epochs and 0.005 of it for all others.
-    `inverse_time` is 1 / (1 + 1e-5 step), as TiS- and SiS-rDL were trained.
+    `inverse_time` is 1 / (1 + 1e-5 step), as TiS- and SiS-rDL were trained. `plateau` halves the rate whenever ten
+    looks at the validation cells, whose `scores` are given, brought nothing better, down to a tenth.
     """
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
@@ -171,10 +178,27 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
         return settings.learning_rate
     if settings.schedule == "inverse_time":
         return settings.learning_rate / (1 + 1e-5 * step)
+    if settings.schedule == "plateau":
+        return settings.learning_rate * max(0.5 ** _plateaus(scores), LEAST_OF_PLATEAUS)
     done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
     if settings.schedule == "dlsim_as_run":
         return settings.learning_rate * (1 if done < 3 / 2000 else 0.005)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _plateaus(scores: Sequence[float]) -> int:
+    """How often ten looks in a row brought nothing better; each time the count begins anew."""
+    best, waited, found = -math.inf, 0, 0
+    for score in scores:
+        waited = 0 if score > best else waited + 1
+        best = max(best, score)
+        if waited == LOOKS_PER_PLATEAU:
+            found, waited = found + 1, 0
+    return found
+
+
+def _seed_of(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 @torch.no_grad()

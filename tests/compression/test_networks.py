@@ -64,6 +64,7 @@ KINDS: dict[str, NetworkSettings] = {
         noisy_groups=1,
         joint_groups=1,
         noise_suppression=0.1,
+        output="leaky_relu",
     ),
 }
 CHANNELS = 4

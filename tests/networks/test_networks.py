@@ -59,6 +59,7 @@ RDL = rdl_denoiser.Settings(
     noisy_groups=2,
     joint_groups=1,
     noise_suppression=None,
+    output="leaky_relu",
 )
 RCAN3D = rcan3d.Settings(name="rcan3d", width=16, groups=2, blocks=1, noise_suppression=None, output="linear")
 NETWORKS: dict[str, Case] = {

@@ -12,6 +12,7 @@ PUBLISHED = Settings(
     noisy_groups=5,
     joint_groups=5,
     noise_suppression=None,
+    output="leaky_relu",
 )
 SMALL = PUBLISHED.model_copy(
     update={"width": 16, "blocks": 1, "pattern_groups": 1, "noisy_groups": 1, "joint_groups": 1}
