@@ -64,9 +64,10 @@ def test_the_low_pass_learns_where_to_begin_and_how_steeply_to_fall() -> None:
 def test_its_attention_reaches_over_all_slices() -> None:
     torch.manual_seed(0)
     network = SMALL.build(1, 1, 1)
-    for name, parameter in network.named_parameters():
-        if name.endswith("bias"):
-            torch.nn.init.ones_(parameter)  # so that the one unit of so narrow an attention is not asleep
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv3d) and layer.kernel_size == (1, 1, 1) and layer.out_channels == 1:
+            torch.nn.init.ones_(layer.bias)  # the one unit of so narrow an attention must not sleep
+            torch.nn.init.constant_(layer.weight, 0.01)
     volume = torch.rand(1, 1, 14, 6, 6, requires_grad=True)
     network(volume)[:, :, -1].sum().backward()
     assert volume.grad is not None
