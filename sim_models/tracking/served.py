@@ -15,6 +15,7 @@ import numpy as np
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 
+from sim_models.config import BadInput
 from sim_models.restorer import Restorer
 
 
@@ -34,6 +35,10 @@ class ServedRestorer(PythonModel):
         """Restore each field of a batch: an array, or one by role where several images go in."""
         roles = self.restorer.recipe.task.roles
         by_role = model_input if isinstance(model_input, dict) else {roles[0]: model_input}
+        if missing := [role for role in roles if role not in by_role]:
+            raise BadInput(
+                f"the model takes {' and '.join(roles)}, but {missing[0]} is not given; give a dict of arrays by role"
+            )
         batches = [np.asarray(by_role[role], np.float32) for role in roles]
         return np.stack(
             [self.restorer(dict(zip(roles, each, strict=True))) for each in zip(*batches, strict=True)]
