@@ -131,8 +131,9 @@ def test_the_verdict_counts_only_what_intervals_exclude(table: outcome.Table, pa
 def test_without_recipes_as_published_nothing_is_claimed(table: outcome.Table, params: Params) -> None:
     rows = tuple(row for row in table.rows if row.version != "as published")
     alone = outcome.Table(table.structure, table.scores, rows, table.rival)
-    (sentence,) = document.verdict(alone, params.evaluation.bootstrap)
-    assert "nothing is said" in sentence
+    said, corrected = document.verdict(alone, params.evaluation.bootstrap)
+    assert said.endswith("no recipe as published is in this study.")
+    assert corrected.startswith("Of 2 corrected ones")
 
 
 def test_what_got_worse_is_told(page: str) -> None:
