@@ -211,6 +211,9 @@ def compress(
     ] = None,
     na: Annotated[float | None, typer.Option(help="Numerical aperture, likewise.")] = None,
     emission_um: Annotated[float | None, typer.Option(help="Emission wavelength in um, likewise.")] = None,
+    offset: Annotated[
+        float | None, typer.Option(help="Counts of a dark frame, for models that ask for it, likewise.")
+    ] = None,
     tile: Annotated[int, typer.Option(help="Edge of a tile in pixels; smaller needs less memory.")] = 512,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -222,7 +225,7 @@ def compress(
 
     if tile < 16 or recover_steps < 0:
         raise BadInput("--tile must be at least 16 pixels and --recover-steps not below 0")
-    stated = Stated(pixel_um, na, emission_um, None, None, None)
+    stated = Stated(pixel_um, na, emission_um, offset, None, None)
     done = compressed(
         model,
         files,

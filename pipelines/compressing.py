@@ -148,7 +148,7 @@ def compress(
         options: what is asked for.
 
     Raises:
-        BadInput: if model, stacks and options do not fit, or more is lost than may be.
+        BadInput: if model, stacks and options do not fit, more is lost than may be, or nothing is gained.
     """
     steps, limits = options.steps, options.limits
     _refuse_output(out, model)
@@ -171,6 +171,11 @@ def compress(
         max(fields, key=lambda images: sum(image.size for image in images.values())),
         REPEATS,
     )
+    before_size, after_size = (
+        Size(_megabytes(made), made.network.num_parameters, time)
+        for made, time in zip((restorer, smaller), times, strict=True)
+    )
+    _refuse_no_gain(before_size, after_size)
     compression = Compression(
         parent=restorer.weights_sha256,
         int8=options.int8,
@@ -180,11 +185,8 @@ def compress(
         judged=found,
     )
     replace(smaller, compression=compression).save(out)
-    sizes = [
-        Size(_megabytes(made), made.network.num_parameters, time)
-        for made, time in zip((restorer, smaller), times, strict=True)
-    ]
-    return Compressed(out, sizes[0], sizes[1], found, tuple(_doubts(held_out, times)))
+    doubts = tuple(_doubts(held_out, before_size, after_size))
+    return Compressed(out, before_size, after_size, found, doubts)
 
 
 def _examples(
@@ -254,14 +256,25 @@ def _judged(
     )
 
 
-def _doubts(held_out: bool, times: tuple[float, float]) -> list[str]:
+def _refuse_no_gain(before: Size, after: Size) -> None:
+    if after.megabytes >= before.megabytes and after.ms_per_megapixel >= before.ms_per_megapixel:
+        raise BadInput(
+            f"the compressed model gains nothing: {before.megabytes:.2f} -> {after.megabytes:.2f} MB, and "
+            f"{before.ms_per_megapixel:.0f} -> {after.ms_per_megapixel:.0f} ms per megapixel on this machine; nothing "
+            "is written, stay with the float model or compress more"
+        )
+
+
+def _doubts(held_out: bool, before: Size, after: Size) -> list[str]:
     doubts = []
     if not held_out:
         doubts.append(
             "there is one stack only, so the model is judged by what its ranges were learned from; give more"
         )
-    if times[1] >= times[0]:
+    if after.ms_per_megapixel >= before.ms_per_megapixel:
         doubts.append("the compressed model is no faster on this machine; what it gains is size")
+    if after.megabytes >= before.megabytes:
+        doubts.append("the compressed model is no smaller; what it gains is speed on this machine")
     return doubts
 
 

@@ -92,6 +92,49 @@ class OnnxNetwork(Network):
         return torch.from_numpy(restored).to(frames.device)
 
 
+def terse(content: bytes) -> bytes:
+    """The same graph with short names, without remarks, and with equal numbers kept once.
+
+    Small networks have many layers of few weights, whose names take more than the weights do.
+    """
+    import onnx
+
+    model = onnx.load_model_from_string(content)
+    graph = model.graph
+    for node in [
+        node for node in graph.node if node.op_type == "Constant" and node.attribute[0].HasField("t")
+    ]:
+        graph.initializer.add().CopyFrom(node.attribute[0].t)
+        graph.initializer[-1].name = node.output[0]
+        graph.node.remove(node)
+    names: dict[str, str] = {"": "", FRAMES: FRAMES, RESTORED: RESTORED}
+    same: dict[bytes, str] = {}
+    for tensor in list(graph.initializer):
+        name, tensor.name = tensor.name, ""
+        tensor.ClearField("doc_string")
+        alike = tensor.SerializeToString(deterministic=True)
+        if alike in same:
+            graph.initializer.remove(tensor)
+        else:
+            same[alike] = tensor.name = f"w{len(same)}"
+        names[name] = same[alike]
+    # Tracing gives weights that several layers share a name for each.
+    for node in [each for each in graph.node if each.op_type == "Identity" and each.input[0] in names]:
+        if node.input[0] != FRAMES and node.output[0] != RESTORED:
+            names[node.output[0]] = names[node.input[0]]
+            graph.node.remove(node)
+    for number, node in enumerate(graph.node):
+        node.name = str(number)
+        node.ClearField("doc_string")
+        for place, name in enumerate(node.input):
+            node.input[place] = names[name]
+        for place, name in enumerate(node.output):
+            node.output[place] = names.setdefault(name, str(len(names)))
+        node.ClearField("metadata_props")
+    graph.ClearField("value_info")
+    return bytes(model.SerializeToString(deterministic=True))
+
+
 def refuse_strange(content: bytes, channels_in: int) -> None:
     """Refuse a graph that holds what no network of ours does.
 

@@ -3,6 +3,9 @@
 Which layers must shrink together is read off the network's graph (DepGraph: Fang et al., CVPR 2023); of every such
 group the channels with the smallest weights go. What is left learns to give what the whole network gave, for which no
 references are needed (Hinton et al. 2015).
+
+Where maps meet in gates (NAFNet), those within the gated pairs of convolutions go and no others: what runs between the
+blocks is normalised over all of its maps, so that each that is missing would change all others.
 """
 
 import copy
@@ -14,10 +17,11 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from sim_models.compression.gated import Gate, gates
 from sim_models.config import BadInput, Settings
 from sim_models.networks import Network
 
-WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+WEIGHTED = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 """layers with channels of their own"""
 
 OWNERS = (*WEIGHTED, nn.BatchNorm2d, nn.LayerNorm)
@@ -47,7 +51,11 @@ def pruned(network: Network, share: float, channels_in: int) -> Network:
         if isinstance(layer, nn.ReLU):
             layer.inplace = False  # else the graph shows a change of memory where there was a layer
     frames = _example(network, channels_in)
-    _take_out(copied, share, frames)
+    if gated := gates(copied, frames):
+        for gate in gated:
+            _take_out_of_gate(gate, share)
+    else:
+        _take_out(copied, share, frames)
     if copied.num_parameters == network.num_parameters:
         raise BadInput(
             f"{share:g} of the channels are less than one channel of any layer; give a larger share"
@@ -80,6 +88,48 @@ def _take_out(network: Network, share: float, frames: Tensor) -> None:
         graph.get_pruning_group(root.target.module, root.handler, leaving).prune()
 
 
+def _take_out_of_gate(gate: Gate, share: float) -> None:
+    """Maps of both halves by pairs, those with the smallest weights."""
+    if not gate.before or not gate.after:
+        return
+    maps, powers = gate.maps, torch.zeros(gate.maps)
+    for layer in gate.before:
+        powers += _power(layer, 0).reshape(2, maps).sum(0)
+    for layer in gate.between:
+        powers += _power(layer, 0) + _power(layer, 1)
+    for layer in gate.after:
+        powers += _power(layer, 1)
+    staying = torch.argsort(powers)[int(share * maps) :].sort().values
+    both = torch.cat([staying, staying + maps])
+    for layer in gate.before:
+        _keep(layer, both, None if layer.groups == 1 else both)
+    for layer in gate.between:
+        _keep(layer, staying, staying)
+    for layer in gate.after:
+        _keep(layer, None, staying)
+
+
+def _power(layer: nn.Conv2d, axis: int) -> Tensor:
+    """Mean square of the weights of every channel, of those that come out (0) or go in (1)."""
+    return layer.weight.detach().square().mean(dim=[each for each in range(4) if each != axis])
+
+
+def _keep(layer: nn.Conv2d, out: Tensor | None, inner: Tensor | None) -> None:
+    """Only these channels of a convolution, that come out and that go in."""
+    weight, bias = layer.weight.detach(), layer.bias
+    if out is not None:
+        weight, layer.out_channels = weight[out], len(out)
+        if bias is not None:
+            layer.bias = nn.Parameter(bias.detach()[out].clone())
+    if inner is not None:
+        layer.in_channels = len(inner)
+        if layer.groups == 1:
+            weight = weight[:, inner]
+        else:
+            layer.groups = len(inner)
+    layer.weight = nn.Parameter(weight.clone())
+
+
 class _Computing(nn.Module):
     """A network whose `forward` is `compute`, and something that is no layer: it shows where the output is."""
 
@@ -109,7 +159,7 @@ def _bare(network: Network) -> list[nn.Parameter]:
 
 
 def recovered(network: Network, teacher: Network, tiles: Sequence[Tensor], settings: Recovery) -> Network:
-    """The network after it has learned to give what the teacher gives on tiles (C, Y, X); changed in place.
+    """The network after it has learned to give what the teacher gives on tiles (C, ..., Y, X); changed in place.
 
     Statistics of batch normalisation stay those of the teacher.
     """
@@ -134,7 +184,7 @@ def recovered(network: Network, teacher: Network, tiles: Sequence[Tensor], setti
 
 
 def multiplications(network: Network, channels_in: int) -> float:
-    """Multiplications of convolutions and dense layers for one pixel of a frame."""
+    """Multiplications of convolutions and dense layers for one pixel of a frame, or of a slice."""
     frames, total = _example(network, channels_in), 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -150,7 +200,7 @@ def multiplications(network: Network, channels_in: int) -> float:
     finally:
         for hook in hooks:
             hook.remove()
-    return total / (frames.shape[-1] * frames.shape[-2])
+    return total / frames[0, 0].numel()
 
 
 def _hooked(
@@ -162,5 +212,8 @@ def _hooked(
 
 
 def _example(network: Network, channels_in: int) -> Tensor:
+    """Frames, or slices of a volume, that are not all alike."""
     edge = -(-24 // network.divisor) * network.divisor
-    return torch.zeros(1, channels_in, edge, edge)
+    slices = (4,) if network.of_volumes else ()
+    random = torch.Generator().manual_seed(0)
+    return torch.rand(1, channels_in, *slices, edge, edge, generator=random)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim_models.config import Settings
-from sim_models.onnx_network import FRAMES, RESTORED, OnnxNetwork
+from sim_models.onnx_network import FRAMES, RESTORED, OnnxNetwork, terse
 
 if TYPE_CHECKING:
     import onnx
@@ -45,7 +45,7 @@ def quantised(
 
     Args:
         network: in floats.
-        tiles: normalised frames (N, C, Y, X) by which the ranges of values are settled.
+        tiles: normalised frames (N, C, ..., Y, X) by which the ranges of values are settled.
         channels_in: frames that it takes.
         settings: what stays as it is.
     """
@@ -75,19 +75,27 @@ def quantised(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-        return OnnxNetwork(path.read_bytes(), network, network.num_parameters, channels_in)
+        return OnnxNetwork(terse(path.read_bytes()), network, network.num_parameters, channels_in)
 
 
 def _floats(model: "onnx.ModelProto", settings: Quantisation) -> list[str]:
-    """Names of the nodes that stay in floats: products of two values, those of spectra, and the edges if they shall."""
-    weights = {tensor.name for tensor in model.graph.initializer}
+    """Names of the nodes that stay in floats: products of two values, those of spectra, convolutions of few weights
+    that only lose by the way to whole numbers and back, and the edges if they shall."""
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     nodes = list(model.graph.node)
     products = [
-        node.name for node in nodes if node.op_type == "MatMul" and not weights.intersection(node.input)
+        node.name for node in nodes if node.op_type == "MatMul" and not weights.keys() & set(node.input)
     ]
-    if not settings.float_edges:
-        return [*products, *_spectral(nodes)]
-    return [*products, *_spectral(nodes), *_first(nodes), *_last(nodes)]
+    convolutions = [node for node in nodes if node.op_type == "Conv" and node.input[1] in weights]
+    small = [node.name for node in convolutions if _small(node, weights[node.input[1]])]
+    inner = [*products, *small, *_spectral(nodes)]
+    return [*inner, *_first(nodes), *_last(nodes)] if settings.float_edges else inner
+
+
+def _small(node: "onnx.NodeProto", dims: "Sequence[int]") -> bool:
+    """Whether a convolution keeps maps apart (depth-wise), or has no bias and gives one map (a mean over all)."""
+    apart = any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    return apart or (dims[0] == 1 and len(node.input) == 2)
 
 
 def _spectral(nodes: "Sequence[onnx.NodeProto]") -> list[str]:

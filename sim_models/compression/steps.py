@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from pydantic import PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from sim_models.compression.export import exported
 from sim_models.compression.prune import Recovery, pruned, recovered
 from sim_models.compression.quantise import Quantisation, quantised
 from sim_models.config import BadInput, Settings
 from sim_models.field import Image, Role
+from sim_models.networks import Network
 from sim_models.onnx_network import OnnxNetwork
 from sim_models.restorer import Restorer
 
@@ -54,11 +55,35 @@ def compressed(restorer: Restorer, fields: Sequence[Mapping[Role, Image]], steps
     return quantised(graph, batches, channels_in, steps.int8)
 
 
+class _Looking(nn.Module):
+    """Stands where a method expects the network, to keep what that would see; gives nothing."""
+
+    def __init__(self, network: Network, channels_out: int) -> None:
+        super().__init__()
+        self.scale, self.channels_out = network.scale, channels_out
+        self.seen: list[Tensor] = []
+
+    def forward(self, frames: Tensor) -> Tensor:
+        self.seen += list(frames)
+        height, width = frames.shape[-2:]
+        between = frames.shape[2:-2]
+        return frames.new_zeros(
+            len(frames), self.channels_out, *between, self.scale * height, self.scale * width
+        )
+
+
 def _tiles(restorer: Restorer, fields: Sequence[Mapping[Role, Image]], steps: Steps) -> list[Tensor]:
-    """Normalised pieces (C, ..., Y, X) from anywhere in the fields, by turns from each."""
+    """Normalised pieces (C, ..., Y, X) from anywhere in the fields, by turns from each, as the network sees them."""
     random = np.random.default_rng(steps.seed)
     samples = [torch.from_numpy(each) for images in fields for each in restorer.samples(images)]
-    return [_piece(samples[number % len(samples)], steps.tile_px, random) for number in range(steps.tiles)]
+    tiles = []
+    for number in range(steps.tiles):
+        looking = _Looking(restorer.network, restorer.channels[1])
+        piece = _piece(samples[number % len(samples)], steps.tile_px, random)
+        restorer.recipe.method.restore(looking, piece[None])
+        # A method may show the network several of one piece: times, slices, halves of a series.
+        tiles.append(looking.seen[number // len(samples) % len(looking.seen)].contiguous())
+    return tiles
 
 
 def _piece(frames: Tensor, edge: int, random: np.random.Generator) -> Tensor:

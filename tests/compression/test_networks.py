@@ -12,10 +12,22 @@ import torch
 from torch import Tensor
 
 from sim_models.compression.export import exported
+from sim_models.compression.gated import gates
 from sim_models.compression.prune import Recovery, multiplications, pruned, recovered
 from sim_models.compression.quantise import Quantisation, quantised
 from sim_models.config import BadInput
-from sim_models.networks import Network, NetworkSettings, dfcan, rdl_denoiser, rednet, scunet, swin, unet
+from sim_models.networks import (
+    Network,
+    NetworkSettings,
+    dfcan,
+    nafnet,
+    rcan3d,
+    rdl_denoiser,
+    rednet,
+    scunet,
+    swin,
+    unet,
+)
 from sim_models.onnx_network import OnnxNetwork
 
 INT8 = Quantisation(float_edges=True, weight_bits_7=True)
@@ -38,6 +50,7 @@ KINDS: dict[str, NetworkSettings] = {
     "unet_adding": UNET.model_copy(update={"up": "transposed", "skip": "add", "output": "relu"}),
     "unet_before": UNET.model_copy(update={"enlarge": "before"}),
     "rednet": rednet.Settings(name="rednet", filters=4, pairs=2, output="linear", skips="symmetric"),
+    "nafnet": nafnet.Settings(name="nafnet", width=8, encoder=(1, 1), middle=1, decoder=(1, 1)),
     "scunet": scunet.Settings(name="scunet", unet=UNET),
     "dfcan": dfcan.Settings(
         name="dfcan", width=16, groups=1, blocks=1, gamma=0.8, taper_px=2, spectrum_px=None, output="linear"
@@ -75,6 +88,9 @@ def build(kind: str, channels_out: int = 1) -> Network:
     torch.manual_seed(0)
     scale = 1 if kind == "rdl_denoiser" else 2
     network = KINDS[kind].build(CHANNELS, channels_out, scale)
+    for parameter in network.parameters():
+        if parameter.ndim > 1 and not parameter.any():  # else what comes before would not be seen
+            torch.nn.init.normal_(parameter, std=0.1)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.uniform_(-0.1, 0.1)
@@ -159,6 +175,32 @@ def test_whole_numbers_are_a_quarter_of_the_size() -> None:
     assert len(quantised(graph, tiles, CHANNELS, INT8).content) < 0.32 * len(graph.content)
 
 
+def test_many_layers_of_few_weights_are_smaller_too() -> None:
+    wide = KINDS["nafnet"].model_copy(update={"width": 16})
+    network = wide.build(13, 1, 2).eval()
+    graph = exported(network, 13)
+    assert len(graph.content) < 1.1 * 4 * network.num_parameters
+    tiles = [network.padded(torch.rand(1, 13, 24, 24)).numpy()]
+    assert len(quantised(graph, tiles, 13, INT8).content) < 0.5 * len(graph.content)
+
+
+@pytest.mark.parametrize("noise_suppression", [None, 0.3])
+def test_volumes(noise_suppression: float | None) -> None:
+    torch.manual_seed(0)
+    settings = rcan3d.Settings(
+        name="rcan3d", width=16, groups=1, blocks=1, noise_suppression=noise_suppression, output="linear"
+    )
+    network = settings.build(2, 2, 1).eval()
+    frames = torch.rand(1, 2, 5, 26, 19)
+    graph, smaller = exported(network, 2), pruned(network, 0.4, 2)
+    tiles = [torch.rand(1, 2, 3, 24, 24).numpy() for _ in range(4)]
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(frames), network(frames), rtol=1e-4, atol=1e-4)
+        assert smaller(frames).shape == network(frames).shape
+    assert multiplications(smaller, 2) < 0.7 * multiplications(network, 2)
+    assert fidelity(network, quantised(graph, tiles, 2, INT8), frames) > 30
+
+
 def test_edges_in_floats_are_nearer(trained: Train) -> None:
     network, frames = trained("unet"), blobs(1, 61, 72, seed=99)
     all_whole = in_whole_numbers(network, Quantisation(float_edges=False, weight_bits_7=True))
@@ -183,6 +225,30 @@ def test_pruning_takes_out_work_and_keeps_the_output(kind: str) -> None:
         torch.testing.assert_close(exported(smaller, CHANNELS)(frames), smaller(frames), rtol=1e-4, atol=1e-4)
     assert smaller.num_parameters < 0.9 * network.num_parameters
     assert multiplications(smaller, CHANNELS) < 0.9 * multiplications(network, CHANNELS)
+
+
+def test_maps_that_meet_in_a_gate_leave_together() -> None:
+    network, frames = build("nafnet", channels_out=2), blobs(1, 13, 17)
+    found = gates(network, frames[..., :12, :16])
+    assert len(found) == 10
+    for gate in found:
+        gone = [1, 4]  # a quarter of the first level, less than that of others
+        for layer in gate.before:
+            for channels in (gone, [each + gate.maps for each in gone]):
+                layer.weight.data[channels] = 0
+                assert layer.bias is not None
+                layer.bias.data[channels] = 0
+        for layer in (*gate.between, *gate.after):
+            layer.weight.data[:, gone] = 0
+        for layer in gate.between:
+            layer.weight.data[gone] = 0
+    smaller = pruned(
+        network, 2 / 32, CHANNELS
+    )  # two maps of the lowest level, one of the next, none of the first
+    with torch.inference_mode():
+        torch.testing.assert_close(smaller(frames), network(frames), rtol=1e-5, atol=1e-5)
+    assert smaller.num_parameters < network.num_parameters
+    assert [gate.maps for gate in gates(smaller, frames[..., :12, :16])] != [gate.maps for gate in found]
 
 
 def test_a_larger_share_leaves_less() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines import compressing
 from sim_models.config import BadInput
 from sim_models.field import Field
 from sim_models.images import read, write_ome
@@ -128,6 +129,43 @@ def test_a_lone_stack_is_told(run: Run, model: Path, stacks: list[Path], tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("megabytes", "times", "said"),
+    [
+        (
+            0.0,
+            (1.0, 2.0),
+            "warning: the compressed model is no faster on this machine; what it gains is size",
+        ),
+        (1.0, (2.0, 1.0), "warning: the compressed model is no smaller; what it gains is speed"),
+        (
+            1.0,
+            (1.0, 1.0),
+            "error: the compressed model gains nothing: 1.00 -> 1.00 MB, and 1 -> 1 ms per megapixel",
+        ),
+    ],
+)
+def test_what_it_does_not_gain_is_told(
+    run: Run,
+    model: Path,
+    stacks: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    megabytes: float,
+    times: tuple[float, float],
+    said: str,
+) -> None:
+    monkeypatch.setattr(compressing, "milliseconds", lambda *_: times)
+    monkeypatch.setattr(
+        compressing, "_megabytes", lambda made: megabytes if isinstance(made.network, OnnxNetwork) else 1.0
+    )
+    done = run("compress", model, *stacks, "-o", tmp_path / "small", "--int8", "--min-fidelity-db", "20")
+    assert said in done.err
+    refused = said.startswith("error")
+    assert done.code == (2 if refused else 0)
+    assert (tmp_path / "small").exists() != refused
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], "nothing is asked for; say --int8, or --prune"),
@@ -160,7 +198,7 @@ def test_stacks_that_do_not_fit_are_refused(
     write_ome(tmp_path / "six.tif", make_field(0).image("raw")[:2], "APYX", 0.065, {}, "six")
     assert "the model restores stacks of 9 frames" in run("compress", model, tmp_path / "six.tif", *out).err
     refused = run("compress", model, stacks[0], *out, "--references", stacks[1])
-    assert "but the model makes 1 x 64 x 64" in refused.err
+    assert "but the model makes 64 x 64" in refused.err
     assert refused.code == 2
     assert not (tmp_path / "small").exists()
 

@@ -11,51 +11,16 @@ import tifffile
 
 from pipelines.restoring import Options, Restoration, restore_file
 from pipelines.stacks import Stated
-from sim_models.config import BadInput, parse
+from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder, Image
 from sim_models.images import read, write_ome
 from sim_models.restorer import Restorer
 from sim_models.sources.layouts import ome_fields
-from sim_models.sources.objects import microtubules
-from sim_models.sources.simulation import Acquisition, simulate
 
 Make = Callable[..., Restorer]
 Run = Callable[..., Any]
-ACQUISITION: dict[str, Any] = {
-    "microscope": {
-        "numerical_aperture": 1.4,
-        "refractive_index": 1.518,
-        "emission_um": 0.525,
-        "pixel_um": 0.065,
-        "camera": {"gain": 2.0, "offset": 100.0, "read_noise": 1.5},
-    },
-    "angles": 3,
-    "phases": 3,
-    "spacing_um": 0.2,
-    "modulation": [0.8],
-    "first_angle_rad": 0.2,
-    "angle_error_rad": 0.0,
-    "phase_error_rad": 0.0,
-    "modulation_error": 0.0,
-    "field_px": 64,
-    "scale": 2,
-    "oversampling": 4,
-    "levels": {"high": 400.0},
-}
-OBJECTS = {
-    "name": "microtubules", "density_um_per_um2": 2.0, "persistence_um": 20.0, "width_um": 0.05,
-    "stray_share": 0.3, "labels_per_um": 400.0,
-}  # fmt: skip
 OPTICS = Stated(0.065, 1.4, 0.525, 100.0, 2.0, 1.5)
 NOTHING = Stated(0.065, None, None, None, None, None)
-
-
-@pytest.fixture(scope="session")
-def taken() -> Field:
-    """A bright cell in counts, as its camera gave it."""
-    objects = parse(microtubules.Settings, OBJECTS, "objects")
-    (field,) = simulate(objects, parse(Acquisition, ACQUISITION, "acquisition"), "microtubules", 3, 11)
-    return field
 
 
 @pytest.fixture
