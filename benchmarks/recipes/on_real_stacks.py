@@ -1,6 +1,6 @@
 """Models of the benchmark on real raw stacks of others: pictures to look at, and what the frames say of each image.
 
-    python benchmarks/recipes/real_stacks.py [STUDY] [FOLDER]    # writes docs/real_stacks_recipes.md, draws in FOLDER
+    python benchmarks/recipes/on_real_stacks.py [STUDY] [FOLDER]    # docs/real_stacks_recipes.md, pictures in FOLDER
 
 STUDY is studies/recipes, FOLDER build/real_stacks_recipes unless given. The stacks are not shipped: see
 `benchmarks/recon/real_stacks.py`, whose table this takes.
@@ -30,7 +30,6 @@ SHOWN = {
     "mitochondria": "er",
     "microtubules, TIRF": "microtubules",
     "endoplasmic reticulum 1": "er",
-    "particles": "microtubules",
 }
 """stacks of 3 x 3 frames, each with the structure of the benchmark that is most like it"""
 
@@ -160,12 +159,20 @@ def main() -> None:
 
 HEAD = """# Models of the benchmark on real stacks of other labs
 
-From `python benchmarks/recipes/real_stacks.py` on {date}, which also draws pictures of every row. The models
+From `python benchmarks/recipes/on_real_stacks.py` on {date}, which also draws pictures of every row. The models
 are those of [benchmark_recipes.md](benchmark_recipes.md): a quarter of their published size, trained for a
 minute or so on simulated cells of one microscope, with pixels of 65 nm and stripes of 200 nm. These stacks
 are of other microscopes, whose stripes lie elsewhere. No truth is known. What can be said is how much of an
 image its raw frames contradict (gain and offset are free), and how well it agrees with the wide-field (RSP):
 necessary, not sufficient.
+
+Looked at on 27 November 2026: on the dim TIRF stack `wiener_nafnet` draws fine filaments into noise, most of
+them along one direction, which the check flags; `unet_fairsim` leaves noise as it is. Networks that take raw
+frames alone do not know these stripes: `rdl_sr` and `sr_redsim` are hardly sharper than the wide-field, and
+`unet_sim3` lays a chequerboard over it. On the bright ER all sharpen or clean what is there and none invents
+tubules, but those of raw frames make them too thick, which is what contradicts the frames. Denoisers of raw
+frames (`pre_red`, `rdl_denoise`) change little, and are not contradicted on these two stacks; on the
+mitochondria, whose stripes are uneven and which move, all are.
 
 | stack | recipe | trained on | contradicted, % | chi-squared | RSP |
 |---|---|---|---|---|---|
