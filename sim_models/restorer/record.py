@@ -75,6 +75,12 @@ def read_record(path: Path) -> Record | CompressedRecord:
         raise BadInput(
             f"{path}: not found or not JSON; a restorer's folder holds {WEIGHTS} and {SETTINGS}"
         ) from None
-    if isinstance(values, dict) and values.get("format") == 3:
+    number = values.get("format") if isinstance(values, dict) else None
+    if isinstance(number, int) and number not in (2, 3):
+        raise BadInput(
+            f"{path}: format: {number} is that of another release of sim-models, and this one reads 2 and 3; train the "
+            "model again, or use the release it was made with"
+        )
+    if number == 3:
         return parse(CompressedRecord, values, str(path))
     return parse(Record, values, str(path))
