@@ -38,7 +38,7 @@ def study(
     params = yaml.safe_load((repository / "params.yaml").read_text())
     params["derived"] = {
         f"guessed_{key}": {
-            "structure": "microtubules", "model": "microtubules_unet", "full_modulation": key == "deep",
+            "structure": "microtubules", "model": "microtubules_nafnet", "full_modulation": key == "deep",
         }
         for key in ("deep", "found")
     }  # fmt: skip
@@ -50,7 +50,7 @@ def study(
             ome_fields.write(folder, field.with_images({"raw_clean": field.image("raw") + np.float32(1)}))
     Prepared.seal(folder, "discs", SPLIT)
     model = untrained("unet_residual", weights=0.1)
-    model.save(Path("models/microtubules_unet"))
+    model.save(Path("models/microtubules_nafnet"))
     return model
 
 
@@ -143,7 +143,7 @@ def test_nothing_is_left_behind_where_the_guess_fails(
     study: Restorer, make_field: Callable[..., Field]
 ) -> None:
     other = replace(study, card=study.card.model_copy(update={"phases": 5}))
-    other.save(Path("models/microtubules_unet"))
+    other.save(Path("models/microtubules_nafnet"))
     with pytest.raises(BadInput, match="has 9 frames but the model restores 15"):
         derive.main("guessed_deep")
     assert [folder.name for folder in Path("data/fields").iterdir()] == ["microtubules"]
@@ -156,12 +156,12 @@ def test_an_unknown_key_is_refused(study: Restorer) -> None:
 
 def test_frames_are_derived_from_images_alone(study: Restorer) -> None:
     params = yaml.safe_load(Path("params.yaml").read_text())
-    params["models"]["microtubules_unet"]["recipe"] |= {
+    params["models"]["microtubules_nafnet"]["recipe"] |= {
         "task": {"target": "raw_clean", "scale": 1},
     }
     Path("params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(
-        BadInput, match=r"derived\.guessed_deep\.model is 'microtubules_unet', which gives no image"
+        BadInput, match=r"derived\.guessed_deep\.model is 'microtubules_nafnet', which gives no image"
     ):
         derive.main("guessed_deep")
 

@@ -156,7 +156,7 @@ def _study(key: str, params: Params, chosen: ArmName, all_but_one_pruned: bool) 
 
 
 def _trial(number: int, stages: tuple[str, ...], all_but_one_pruned: bool) -> TrialRecord:
-    start, end = [(0, 0), (0, 7), (0, 2), (5, 8), (3, 6), (7, 8), (0, 5), (2, 3)][number]
+    start, end = [(0, 0), (0, 6), (0, 2), (5, 7), (3, 6), (6, 7), (0, 5), (2, 3)][number]
     psnr = 38 + 0.9 * np.sin(5 * number)
     return TrialRecord(
         number=number,
