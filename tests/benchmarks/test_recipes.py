@@ -37,7 +37,7 @@ GOODNESS = {
     "microtubules_rdl_sr_faithful": 2.0,
     "microtubules_unet_sim3": 0.5,
     "microtubules_unet_sim3_faithful": 7.0,
-    "microtubules_pre_red_faithful": 5.0,
+    "microtubules_red_fairsim_faithful": 5.0,
     "microtubules_deconoising": 2.0,
     "reconstruction": 3.0,
     "bicubic": 1.0,
@@ -122,7 +122,7 @@ def test_rows_are_sorted_and_compared_with_ours(table: outcome.Table) -> None:
 def test_the_verdict_counts_only_what_intervals_exclude(table: outcome.Table, params: Params) -> None:
     count, affine, corrected = document.verdict(table, params.evaluation.bootstrap)
     assert "beats 1 of 3 recipes as published" in count
-    assert "cannot be told from pre_red;" in count
+    assert "cannot be told from red_fairsim;" in count
     assert "worse than unet_sim3." in count
     assert "beats 1 of 3" in affine
     assert corrected == "Of 2 corrected ones none is better, and none cannot be told from it."

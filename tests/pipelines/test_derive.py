@@ -156,8 +156,11 @@ def test_an_unknown_key_is_refused(study: Restorer) -> None:
 
 def test_frames_are_derived_from_images_alone(study: Restorer) -> None:
     params = yaml.safe_load(Path("params.yaml").read_text())
-    params["models"]["microtubules_nafnet"]["recipe"] |= {
-        "task": {"target": "raw_clean", "scale": 1},
+    params["models"]["microtubules_nafnet"]["recipe"] = {
+        "named": "pre_red",
+        "faithful": False,
+        "network": {"name": "rednet"},
+        "method": {"name": "supervised"},
     }
     Path("params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(
