@@ -34,6 +34,8 @@ class Job(Settings):
     source: str | None
     """folder of the restorer to start from; None starts from random weights"""
     frozen: FreezeRange
+    cells: tuple[str, ...] | None = None
+    """training cells to learn from; None takes all of the split"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def lay_out(job: Job) -> LaidOut:
     """
     prepared = Prepared.open(Path(job.dataset))
     light = job.recipe.task.light
-    fields, validation_fields = _fields(prepared, "train", light), _fields(prepared, "val", light)
+    fields = _of_cells(job, _fields(prepared, "train", light))
+    validation_fields = _fields(prepared, "val", light)
     source = Restorer.load(Path(job.source)) if job.source else None
     # A network expects the numbers it was trained on, so a source keeps its normaliser.
     normaliser = (
@@ -134,6 +137,17 @@ def _fields(prepared: Prepared, part: Part, light: str) -> tuple[Field, ...]:
     levels = prepared.light(fields)
     level = (max if light == "brightest" else min)(levels, key=levels.__getitem__)
     return tuple(field for field in fields if field.level == level)
+
+
+def _of_cells(job: Job, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    if job.cells is None:
+        return fields
+    known = {field.cell for field in fields}
+    if strangers := [cell for cell in job.cells if cell not in known]:
+        raise BadInput(
+            f"{job.dataset}: '{strangers[0]}' is no training cell of its split; there are {', '.join(sorted(known))}"
+        )
+    return tuple(field for field in fields if field.cell in job.cells)
 
 
 def _inputs_and_targets(job: Job, fields: Sequence[Field]) -> tuple[list[Image], list[Image]]:

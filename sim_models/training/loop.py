@@ -201,9 +201,14 @@ def _seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-@torch.no_grad()
 def mean_psnr(network: nn.Module, method: Method, fields: Samples, share: Share) -> float:
-    """Mean PSNR over whole fields, in dB; the peak is the range of each target, nothing is scaled.
+    """Mean of `psnrs`, in dB."""
+    return float(psnrs(network, method, fields, share).mean())
+
+
+@torch.no_grad()
+def psnrs(network: nn.Module, method: Method, fields: Samples, share: Share) -> Tensor:
+    """PSNR (N,) of each whole field, in dB; the peak is the range of its target, nothing is scaled.
 
     Methods without targets score what they tell of pixels they have not seen: see `Method.score`.
     """
@@ -214,7 +219,7 @@ def mean_psnr(network: nn.Module, method: Method, fields: Samples, share: Share)
         scores[index] = method.score(network, sample.to(device))
     if share.workers > 1:
         dist.all_reduce(scores)
-    return float(scores.mean())
+    return scores.cpu()
 
 
 def _remember(

@@ -1,1 +1,1 @@
-"""Carrying a model from one structure to the next: direct, fine-tuned, or from scratch."""
+"""Carrying a model from one structure to the next: directly, fine-tuned, or from scratch; how many stacks, how sure."""

@@ -1,52 +1,58 @@
 """Optuna chooses which stages stay frozen, and the learning rate, on the validation cells.
 
-Trials are asked for, and compared, in batches of a fixed size. So the study comes out the same on
-two workers as on twenty, and the same when it was interrupted and taken up again.
+Two things save compute. Freeze ranges form a lattice on which neighbours behave alike, so Optuna's sampler (TPE over
+start, width and rate together) learns from a part of it where the good ones lie. And a third of a fine-tune tells most
+of how it will end, so every trial is trained to the first rung only, and the best share of them goes on from rung to
+rung (successive halving: Jamieson & Talwalkar, AISTATS 2016).
+
+Nothing here is written to disk. Trials are asked for in batches of a fixed size by a seeded sampler, and `Advance`
+keeps what was trained; so a search that was interrupted is simply done again, and comes to the same trials without
+training any of them twice. For the same reason it comes out the same on two workers as on twenty.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sim_models.config import Settings
-from sim_models.freeze import FreezeRange
+from sim_models.freeze import FreezeRange, freeze
 from sim_models.networks import Network
-from sim_models.training.job import Job, lay_out
-from sim_models.training.loop import State
+from sim_models.training.job import Job, LaidOut, lay_out
+from sim_models.training.loop import DIVERGED_DB, State
+from sim_models.transfer.cost import TERA, step_operations
 
 
 class SearchSettings(Settings):
     """How hard to look."""
 
     trials: PositiveInt
+    """different pairs of range and rate; no more than there are"""
     together: PositiveInt
     """trials of one batch: they run at the same time and do not learn from each other"""
     rungs: tuple[PositiveInt, ...]
-    """steps at which the trials are compared and the worse half of what is known is stopped"""
-    learning_rate: tuple[PositiveFloat, PositiveFloat]
-    """lowest and highest"""
+    """steps at which trials are compared and only the best go on; the last rung is the whole fine-tune"""
+    keep: float = Field(gt=0, lt=1)
+    """share of the trials that goes on from each rung"""
+    learning_rates: tuple[PositiveFloat, ...]
+    """to choose from, rising"""
     random_trials: NonNegativeInt
-    """trials before the sampler (TPE) starts to learn, the two given ones included"""
+    """trials before the sampler starts to learn, the given ones included"""
     seed: NonNegativeInt
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if not self.rungs or list(self.rungs) != sorted(set(self.rungs)):
-            raise ValueError("rungs must rise, with at least one")
-        if self.learning_rate[0] >= self.learning_rate[1]:
-            raise ValueError("learning_rate must be [lowest, highest]")
+        for name, values in (("rungs", self.rungs), ("learning_rates", self.learning_rates)):
+            if not values or list(values) != sorted(set(values)):
+                raise ValueError(f"{name} must rise, with at least one")
         return self
 
 
 class TrialRecord(Settings):
-    """One trial, finished or stopped."""
+    """One trial, gone through to the end or stopped at a rung."""
 
     number: NonNegativeInt
     frozen: FreezeRange
@@ -57,162 +63,208 @@ class TrialRecord(Settings):
     pruned: bool
     steps: NonNegativeInt
     seconds: float
+    tflop: NonNegativeFloat
+    """floating-point operations of the steps it was trained, in 10^12"""
+    whole_tflop: NonNegativeFloat
+    """of a whole fine-tune like it"""
     trainable: float
+    """share of the parameters that were trained, 0 to 1"""
     curve: tuple[tuple[int, float], ...]
     """(step, validation PSNR in dB)"""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """What came out of a stretch of training."""
+    """What came out of training a job up to a step."""
 
     state: State
     trainable: float
     """share of the parameters that were trained, 0 to 1"""
+    psnrs: tuple[float, ...]
+    """of every validation field with the best weights, in dB"""
 
 
 Told = Callable[[TrialRecord], None]
-Advance = Callable[[list[Job], list[State | None], int], list[Stretch]]
-"""Trains every job, from its state or from the start, to a step; see `trials.advance`"""
+Advance = Callable[[list[Job], int], list[Stretch]]
+"""Trains every job up to a step, or finds that it has been; see `trials.Trials`"""
 
 
-def search(
-    job: Job, settings: SearchSettings, journal: Path, advance: Advance, told: Told
-) -> list[TrialRecord]:
-    """Search freeze range and learning rate for a fine-tuning `job`.
+@dataclass(frozen=True)
+class _Point:
+    """A place in the space that is searched."""
+
+    frozen: FreezeRange
+    rate: float
+
+
+def search(job: Job, settings: SearchSettings, advance: Advance, told: Told) -> list[TrialRecord]:
+    """Search freeze range and learning rate for a fine-tuning `job`; its last rung is `job.training.steps`.
 
     Args:
         job: the fine-tune; its range and learning rate are replaced.
         settings: how hard to look.
-        journal: the file the study lives in. Interrupted and called again, it keeps the trials that
-            ended, tells of them once more, and runs those again that did not.
         advance: trains several jobs up to a step.
         told: hears of every trial that ends.
     """
-    network = lay_out(job).network
-    num_stages = len(network.stages())
-    study = _open(journal, settings, num_stages)
-    for trial in _ended(study):
-        told(_record(trial, network))
-    while (num_ended := len(_ended(study))) < settings.trials:
-        # Seeded by what is known, not by what this process has drawn: a resumed study stays the same.
-        study.sampler = _sampler(settings, num_ended)
-        # A batch that was interrupted is filled up, not begun anew.
-        size = min(settings.together - num_ended % settings.together, settings.trials - num_ended)
-        for number in _run(study, _ask(study, size), job, settings, num_stages, advance):
-            told(_record(study.trials[number], network))
-    return [_record(trial, network) for trial in _ended(study)]
+    bench = lay_out(job)
+    network = bench.network
+    operations = operations_of(bench)
+    rungs = [rung for rung in settings.rungs if rung < job.training.steps] + [job.training.steps]
+    asked = _ask_all(job, settings, len(network.stages()), advance, rungs[0])
+    alive = dict(asked)
+    records: dict[int, TrialRecord] = {}
+    for rung, following in zip(rungs, [*rungs[1:], None], strict=True):
+        ranked = sorted(alive, key=lambda number: -asked[number][1].state.best_psnr)
+        going_on = set(ranked[: math.ceil(settings.keep * len(ranked))]) if following else set()
+        for number in sorted(alive):
+            if number not in going_on:
+                point, stretch = asked[number]
+                stopped = following is not None
+                records[number] = _record(number, point, stretch, stopped, network, operations, job)
+                told(records[number])
+        alive = {number: asked[number] for number in sorted(going_on)}
+        if following:
+            stretches = advance([_job_of(job, point) for point, _ in alive.values()], following)
+            for number, stretch in zip(alive, stretches, strict=True):
+                asked[number] = asked[number][0], stretch
+    return [records[number] for number in sorted(records)]
+
+
+def freeze_ranges(num_stages: int) -> list[FreezeRange]:
+    """Every range that leaves something to train, `none` first: 1 + S (S + 1) / 2 - 1 of them."""
+    ranges = [
+        FreezeRange(start=start, end=end)
+        for start in range(num_stages)
+        for end in range(start + 1, num_stages + 1)
+        if end - start < num_stages
+    ]
+    return [FreezeRange(start=0, end=0), *ranges]
 
 
 def best(trials: list[TrialRecord]) -> TrialRecord:
-    """The trial that did best on the validation cells among those that ran to the last rung."""
+    """The trial that did best on the validation cells among those that ran to the end."""
     return max((trial for trial in trials if not trial.pruned), key=lambda trial: trial.val_psnr)
 
 
-def _open(journal: Path, settings: SearchSettings, num_stages: int) -> optuna.Study:
+def pareto(trials: list[TrialRecord]) -> list[TrialRecord]:
+    """Trials that ran to the end and that no other beats in both quality and compute, the best first."""
+    front: list[TrialRecord] = []
+    ended = (trial for trial in trials if not trial.pruned)
+    for trial in sorted(ended, key=lambda trial: (-trial.val_psnr, trial.whole_tflop)):
+        if not front or trial.whole_tflop < front[-1].whole_tflop:
+            front.append(trial)
+    return front
+
+
+def _ask_all(
+    job: Job, settings: SearchSettings, num_stages: int, advance: Advance, rung: int
+) -> dict[int, tuple[_Point, Stretch]]:
+    """All trials, trained to the first rung; Optuna hears of each what it came to there."""
+    study = _study(settings, num_stages)
+    known: dict[_Point, float] = {}
+    asked: dict[int, tuple[_Point, Stretch]] = {}
+    wanted = min(settings.trials, len(settings.learning_rates) * len(freeze_ranges(num_stages)))
+    while len(asked) < wanted:
+        batch = _batch(study, settings, num_stages, known, min(settings.together, wanted - len(asked)))
+        stretches = advance([_job_of(job, point) for _, point in batch], rung)
+        for (trial, point), stretch in zip(batch, stretches, strict=True):
+            known[point] = max(stretch.state.best_psnr, DIVERGED_DB)
+            study.tell(trial, known[point])
+            asked[len(asked)] = point, stretch
+    return asked
+
+
+def _study(settings: SearchSettings, num_stages: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(journal))),
-        study_name=journal.stem,
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0),
-        load_if_exists=True,
+    sampler = optuna.samplers.TPESampler(
+        seed=settings.seed, n_startup_trials=settings.random_trials, multivariate=True, constant_liar=True
     )
-    low, high = settings.learning_rate
-    for num_frozen in (0, num_stages - 1):  # none, and all but the head: the two ends people argue about
-        study.enqueue_trial(
-            {"start": 0, "width": num_frozen, "learning_rate": (low * high) ** 0.5}, skip_if_exists=True
-        )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    middle = len(settings.learning_rates) // 2
+    for num_frozen in (0, 1, num_stages - 1):  # nothing, the first stage, all but the head
+        study.enqueue_trial({"start": 0, "width": num_frozen, "rate": middle})
     return study
 
 
-def _sampler(settings: SearchSettings, num_known: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.TPESampler(
-        seed=settings.seed + num_known, n_startup_trials=settings.random_trials, multivariate=False
-    )
+MOST_REPEATS = 200
 
 
-def _ended(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-
-
-def _ask(study: optuna.Study, size: int) -> list[Trial]:
-    """The trials of a batch: those that an interruption cut short, as they were, then new ones."""
-    cut_short = [Trial(study, trial._trial_id) for trial in study.get_trials(states=(TrialState.RUNNING,))]
-    return cut_short + [study.ask() for _ in range(size - len(cut_short))]
-
-
-def _run(
+def _batch(
     study: optuna.Study,
-    batch: list[Trial],
-    job: Job,
     settings: SearchSettings,
     num_stages: int,
-    advance: Advance,
-) -> list[int]:
-    """Take a batch from rung to rung, stopping trials that fall behind; returns their numbers."""
-    alive = {trial.number: (trial, _suggest(trial, job, settings, num_stages)) for trial in batch}
-    states: dict[int, State | None] = dict.fromkeys(alive)
-    for rung in settings.rungs:
-        numbers = list(alive)
-        stretches = advance(
-            [alive[number][1] for number in numbers], [states[number] for number in numbers], rung
-        )
-        for number, stretch in zip(numbers, stretches, strict=True):
-            trial = alive[number][0]
-            states[number] = stretch.state
-            _note(trial, stretch)
-            if rung not in study.trials[number].intermediate_values:  # a trial cut short repeats itself
-                trial.report(stretch.state.best_psnr, rung)
-            if rung == settings.rungs[-1]:
-                study.tell(trial, stretch.state.best_psnr)
-            elif trial.should_prune():
-                study.tell(trial, state=TrialState.PRUNED)
-                del alive[number]
-    return [trial.number for trial in batch]
+    known: dict[_Point, float],
+    size: int,
+) -> list[tuple[optuna.trial.Trial, _Point]]:
+    """New points. What is suggested again is answered from what is known and costs nothing."""
+    batch: list[tuple[optuna.trial.Trial, _Point]] = []
+    repeats = 0
+    while len(batch) < size:
+        trial = study.ask()
+        point = _suggest(trial, settings, num_stages)
+        taken = {other for _, other in batch}
+        if repeats >= MOST_REPEATS:  # the sampler has settled; the rest of the lattice in its order
+            point = next(each for each in _points(settings, num_stages) if each not in {*known, *taken})
+        if point in known:
+            repeats += 1
+            study.tell(trial, known[point])
+        elif point in taken:
+            repeats += 1
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            batch.append((trial, point))
+    return batch
 
 
-def _suggest(trial: Trial, job: Job, settings: SearchSettings, num_stages: int) -> Job:
-    """The job of a trial. A width of 0 freezes nothing; no range holds every stage."""
+def _suggest(trial: optuna.trial.Trial, settings: SearchSettings, num_stages: int) -> _Point:
+    """A width of 0 freezes nothing; no range holds every stage."""
     start = trial.suggest_int("start", 0, num_stages - 1)
     width = trial.suggest_int("width", 0, num_stages - 1)
-    rate = trial.suggest_float("learning_rate", *settings.learning_rate, log=True)
-    # A trial is a short fine-tune of its own: its schedule ends where the last rung does.
-    training = job.training.model_copy(
-        update={"learning_rate": rate, "steps": settings.rungs[-1], "seed": job.training.seed + 1}
-    )
-    return job.model_copy(update={"training": training, "frozen": _range(start, width, num_stages)})
+    rate = settings.learning_rates[trial.suggest_int("rate", 0, len(settings.learning_rates) - 1)]
+    if not width:
+        return _Point(FreezeRange(start=0, end=0), rate)
+    return _Point(FreezeRange(start=start, end=min(start + width, num_stages)), rate)
 
 
-def _range(start: int, width: int, num_stages: int) -> FreezeRange:
-    return (
-        FreezeRange(start=start, end=min(start + width, num_stages)) if width else FreezeRange(start=0, end=0)
-    )
+def _points(settings: SearchSettings, num_stages: int) -> list[_Point]:
+    return [_Point(each, rate) for each in freeze_ranges(num_stages) for rate in settings.learning_rates]
 
 
-def _note(trial: Trial, stretch: Stretch) -> None:
-    for key, value in {
-        "curve": [[step, metrics["val_psnr"]] for step, metrics in stretch.state.curve],
-        "trainable": stretch.trainable,
-        "seconds": stretch.state.seconds,
-        "steps": stretch.state.step,
-    }.items():
-        trial.set_user_attr(key, value)
+def _job_of(job: Job, point: _Point) -> Job:
+    training = job.training.model_copy(update={"learning_rate": point.rate})
+    return job.model_copy(update={"training": training, "frozen": point.frozen})
 
 
-def _record(trial: FrozenTrial, network: Network) -> TrialRecord:
-    noted = trial.user_attrs
-    frozen = _range(trial.params["start"], trial.params["width"], len(network.stages()))
+def operations_of(bench: LaidOut) -> dict[FreezeRange, float]:
+    """Floating-point operations of a training step by freeze range; leaves the network with nothing frozen."""
+    operations = {}
+    for each in reversed(freeze_ranges(len(bench.network.stages()))):
+        freeze(bench.network, each)
+        operations[each] = step_operations(bench)
+    return operations
+
+
+def _record(
+    number: int,
+    point: _Point,
+    stretch: Stretch,
+    stopped: bool,
+    network: Network,
+    operations: dict[FreezeRange, float],
+    job: Job,
+) -> TrialRecord:
+    state = stretch.state
     return TrialRecord(
-        number=trial.number,
-        frozen=frozen,
-        label=frozen.label(network),
-        learning_rate=trial.params["learning_rate"],
-        val_psnr=max(psnr for _, psnr in noted["curve"]),
-        pruned=trial.state == TrialState.PRUNED,
-        steps=noted["steps"],
-        seconds=noted["seconds"],
-        trainable=noted["trainable"],
-        curve=tuple((step, psnr) for step, psnr in noted["curve"]),
+        number=number,
+        frozen=point.frozen,
+        label=point.frozen.label(network),
+        learning_rate=point.rate,
+        val_psnr=max(state.best_psnr, DIVERGED_DB),
+        pruned=stopped,
+        steps=state.step,
+        seconds=state.seconds,
+        tflop=state.step * operations[point.frozen] / TERA,
+        whole_tflop=job.training.steps * operations[point.frozen] / TERA,
+        trainable=stretch.trainable,
+        curve=tuple((step, metrics["val_psnr"]) for step, metrics in state.curve),
     )

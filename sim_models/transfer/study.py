@@ -1,18 +1,40 @@
-"""A transfer study: use a model as it is, fine-tune it, or train from scratch?"""
+"""A transfer study: use a model as it is, fine-tune it, or train from scratch? And with how many stacks?
 
-from collections.abc import Sequence
+    direct            the source as it is
+    finetune          the source, with the freeze range the search found, trained for a fraction of the steps
+    finetune_equal    the same with as many steps as from scratch
+    scratch           random weights
+
+Everything is chosen on the validation cells. The order: direct use; the search; its finalists with every seed, of which
+one is chosen; that one and training from scratch with few cells, more and all.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+import numpy as np
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from sim_models.config import Settings
+from sim_models.config import BadInput, Settings
+from sim_models.evaluation.intervals import Bootstrap
+from sim_models.freeze import FreezeRange
+from sim_models.recipe import Recipe
 from sim_models.restorer import Restorer
 from sim_models.samples import Samples, Share
 from sim_models.sources.prepared import Prepared
-from sim_models.training.loop import TrainingSettings, mean_psnr
-from sim_models.transfer.search import SearchSettings, TrialRecord
+from sim_models.training.job import Job, lay_out
+from sim_models.training.loop import TrainingSettings, psnrs
+from sim_models.transfer.cost import TERA, step_operations
+from sim_models.transfer.curves import Enough, TimeToQuality, enough, time_to_quality
+from sim_models.transfer.decision import Contender, Decision, Repeat, decide
+from sim_models.transfer.search import SearchSettings, Stretch, TrialRecord, pareto, search
+from sim_models.transfer.trials import Trials
 
-ArmName = Literal["direct", "finetune", "scratch"]
+ArmName = Literal["direct", "finetune", "finetune_equal", "scratch"]
+ARMS: tuple[ArmName, ...] = ("direct", "finetune", "finetune_equal", "scratch")
+NOTHING = FreezeRange(start=0, end=0)
 
 
 class StudySettings(Settings):
@@ -22,58 +44,300 @@ class StudySettings(Settings):
     finetune: TrainingSettings
     """its learning rate is replaced by the one the search finds"""
     search: SearchSettings
+    finalists: PositiveInt
+    """freeze ranges that are trained with every seed, before one is chosen; freezing nothing is always among them"""
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    """of every training that is compared"""
+    cells: tuple[PositiveInt, ...]
+    """training cells of the learning curves, rising; all there are comes after them"""
     margin_db: NonNegativeFloat
-    """the cheapest arm that is at most this much below the best on the validation cells is chosen"""
+    """what a saving of compute may cost"""
 
 
-class Arm(Settings):
-    """One way to get a model of the target, and what it came to on the validation cells."""
+class SourceScore(Settings):
+    """A source model, used as it is on the validation cells."""
 
-    name: ArmName
+    name: str
     val_psnr: float
-    """dB, mean over whole validation fields, nothing scaled"""
-    steps: NonNegativeInt
-    """optimiser steps of this arm's training; the search is counted in its trials"""
-    best_step: NonNegativeInt
-    seconds: float
-    """spent in those steps"""
-    frozen: str
-    learning_rate: float | None
 
 
 class StudyRecord(Settings):
     """What a study found. The test cells have had no part in it."""
 
     source: str
+    """the model that was fine-tuned"""
     structure: str
-    arms: tuple[Arm, ...]
-    trials: tuple[TrialRecord, ...]
+    sources: tuple[SourceScore, ...]
+    """all that were tried as they are, the best first"""
     stages: tuple[str, ...]
-    chosen: ArmName
-    why: str
+    validation_cells: tuple[str, ...]
+    """the cell of every validation field"""
+    trials: tuple[TrialRecord, ...]
+    finalists: tuple[Contender, ...]
+    """freeze ranges, by their label"""
+    range_decision: Decision
+    frozen: FreezeRange
+    learning_rate: float
+    arms: tuple[Contender, ...]
+    """with all training cells"""
+    decision: Decision
+    kept_seed: dict[str, int]
+    """arm -> seed of the model that is kept: the best on the validation cells"""
+    learning: tuple[Contender, ...]
+    """`finetune` and `scratch` with ever more training cells, all of them last"""
+    enough: Enough
+    time_to_quality: TimeToQuality
+    spent_tflop: dict[str, float]
+    """floating-point operations, in 10^12: `search`, `finalists`, `learning` (arms included)"""
+
+    @property
+    def chosen(self) -> ArmName:
+        """The arm to use."""
+        return next(arm for arm in ARMS if arm == self.decision.chosen)
+
+    def arm(self, name: str) -> Contender:
+        """An arm by its name."""
+        return next(arm for arm in self.arms if arm.name == name)
 
 
-def direct_arm(source: Restorer, prepared: Prepared) -> Arm:
-    """The source model as it is."""
-    validation = Samples(prepared.fields("val"), source.recipe.task, source.normaliser)
-    psnr = mean_psnr(source.network, source.recipe.method, validation, Share())
-    return Arm(
-        name="direct", val_psnr=psnr, steps=0, best_step=0, seconds=0.0, frozen="all", learning_rate=None
-    )
+@dataclass(frozen=True)
+class Sources:
+    """Models that might be carried to the target, by name."""
+
+    folders: dict[str, Path]
+
+    def load(self) -> dict[str, Restorer]:
+        """All of them."""
+        return {name: Restorer.load(folder) for name, folder in self.folders.items()}
 
 
-def choose(arms: Sequence[Arm], margin_db: float) -> tuple[ArmName, str]:
-    """The arm to use and the reason, as a sentence."""
-    best = max(arms, key=lambda arm: arm.val_psnr)
-    near = [arm for arm in arms if arm.val_psnr >= best.val_psnr - margin_db]
-    cheapest = min(near, key=lambda arm: arm.steps)
-    if cheapest is best:
-        others = ", ".join(
-            f"{arm.name} {arm.val_psnr - best.val_psnr:+.2f} dB" for arm in arms if arm is not best
+@dataclass
+class Listener:
+    """Who is told what, while a study runs; all may be told twice after an interruption."""
+
+    trial: Callable[[TrialRecord], None]
+    fit: Callable[[str, Job, Stretch], None]
+    """name of an arm or finalist, its job, what came out"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that is under way."""
+
+    settings: StudySettings
+    prepared: Prepared
+    folder: str
+    """of the prepared fields, as the workers see it"""
+    trials: Trials
+    bootstrap: Bootstrap
+    listener: Listener
+
+    def run(self, sources: Sources, out: Path) -> StudyRecord:
+        """Run it, and write the restorer of every arm to `out/<arm>`.
+
+        Raises:
+            BadInput: if no source fits the target, or there are fewer training cells than a learning curve asks for.
+        """
+        models = sources.load()
+        directs = {name: self._direct(model) for name, model in models.items()}
+        ranked = sorted(directs, key=lambda name: -directs[name].val_psnr)
+        source = models[ranked[0]]
+        scratch, finetune = self.jobs(source.recipe, sources.folders[ranked[0]])
+        costs = Costs()
+
+        found = search(finetune, self.settings.search, self.trials.advance, self.listener.trial)
+        finalists, range_decision = self._finalists(finetune, found, costs)
+        winner = next(job for job, each in finalists if each.name == range_decision.chosen)
+
+        learning, arms, kept = self._arms(scratch, winner, costs)
+        direct = directs[ranked[0]]
+        every = [direct, *arms.values()]
+        decision = decide(every, self._cells(), self.settings.margin_db, self.bootstrap)
+        for name, (job, stretch) in kept.items():
+            self.trials.restorer(job, stretch).save(out / name)
+        source.save(out / "direct")
+        fine = [each for each in learning if each.name == "finetune"]
+        anew = [each for each in learning if each.name == "scratch"]
+        return StudyRecord(
+            source=ranked[0],
+            structure=self.prepared.structure,
+            sources=tuple(SourceScore(name=name, val_psnr=directs[name].val_psnr) for name in ranked),
+            stages=tuple(source.network.stages()),
+            validation_cells=self._cells(),
+            trials=tuple(found),
+            finalists=tuple(each for _, each in finalists),
+            range_decision=range_decision,
+            frozen=winner.frozen,
+            learning_rate=winner.training.learning_rate,
+            arms=tuple(every),
+            decision=decision,
+            kept_seed={name: job.training.seed for name, (job, _) in kept.items()},
+            learning=tuple(learning),
+            enough=enough(fine, anew, self._cells(), self.settings.margin_db, self.bootstrap),
+            time_to_quality=time_to_quality(arms["finetune"], arms["scratch"]),
+            spent_tflop={
+                "search": sum(trial.tflop for trial in found),
+                "finalists": sum(len(each.repeats) * each.tflop for _, each in finalists),
+                "learning": sum(
+                    len(each.repeats) * each.tflop for each in [*learning, arms["finetune_equal"]]
+                ),
+            },
         )
-        return best.name, f"{best.name} is best on the validation cells at {best.val_psnr:.2f} dB ({others})"
-    return cheapest.name, (
-        f"{cheapest.name} is within {margin_db:g} dB of {best.name} on the validation cells "
-        f"({cheapest.val_psnr:.2f} against {best.val_psnr:.2f} dB) and took {cheapest.steps} "
-        f"steps instead of {best.steps}"
+
+    def jobs(self, recipe: Recipe, source: Path) -> tuple[Job, Job]:
+        """The job from scratch and the fine-tuning job, both with all cells; a recipe is its source's."""
+        scratch = Job(
+            recipe=recipe,
+            training=self.settings.scratch,
+            dataset=self.folder,
+            source=None,
+            frozen=NOTHING,
+        )
+        update = {"training": self.settings.finetune, "source": str(source.resolve())}
+        return scratch, scratch.model_copy(update=update)
+
+    def sizes(self) -> list[int]:
+        """Numbers of training cells of the learning curves, all of them last.
+
+        Raises:
+            BadInput: if one is more than there are.
+        """
+        there_are = len(self.prepared.split.train)
+        wanted = sorted(set(self.settings.cells))
+        if wanted and wanted[-1] > there_are:
+            raise BadInput(
+                f"study.cells asks for {wanted[-1]} training cells, but {self.prepared.structure} has {there_are} to "
+                "learn from; take fewer, or image more cells"
+            )
+        return [*(size for size in wanted if size < there_are), there_are]
+
+    def _cells(self) -> tuple[str, ...]:
+        return tuple(field.cell for field in self.prepared.fields("val"))
+
+    def _direct(self, source: Restorer) -> Contender:
+        validation = Samples(self.prepared.fields("val"), source.recipe.task, source.normaliser)
+        found = psnrs(source.network, source.recipe.method, validation, Share()).tolist()
+        repeat = Repeat(
+            seed=0, steps=0, best_step=0, seconds=0.0, psnrs=_per_field(found, self._cells()), curve=()
+        )
+        return Contender(
+            name="direct", cells=0, frozen="all", learning_rate=None, budget=0, tflop=0.0, repeats=(repeat,)
+        )
+
+    def _finalists(
+        self, finetune: Job, found: list[TrialRecord], costs: "Costs"
+    ) -> tuple[list[tuple[Job, Contender]], Decision]:
+        """The best ranges that no other beats in quality and compute, and freezing nothing, with every seed."""
+        ended = sorted((trial for trial in found if not trial.pruned), key=lambda trial: -trial.val_psnr)
+        ranges = list(dict.fromkeys(trial.frozen for trial in [*pareto(found), *ended]))
+        chosen = [each for each in ranges if each != NOTHING][: max(1, self.settings.finalists - 1)]
+        jobs = []
+        for frozen in [NOTHING, *chosen]:
+            tried = [trial for trial in found if trial.frozen == frozen]
+            # The one that went furthest tells most; where freezing nothing was never tried, the rate of the best.
+            top = max(tried or ended[:1], key=lambda trial: (trial.steps, trial.val_psnr))
+            training = finetune.training.model_copy(update={"learning_rate": top.learning_rate})
+            jobs.append(finetune.model_copy(update={"training": training, "frozen": frozen}))
+        label = {job.frozen: job.frozen.label(lay_out(job).network) for job in jobs}
+        contenders = self._contenders([(label[job.frozen], job) for job in jobs], costs)
+        return list(zip(jobs, contenders, strict=True)), decide(
+            contenders, self._cells(), self.settings.margin_db, self.bootstrap
+        )
+
+    def _arms(
+        self, scratch: Job, finetune: Job, costs: "Costs"
+    ) -> tuple[list[Contender], dict[str, Contender], dict[str, tuple[Job, Stretch]]]:
+        """The learning curves, the arms with all cells, and of each arm the model that is kept."""
+        rate = {"learning_rate": finetune.training.learning_rate}
+        equal = finetune.model_copy(update={"training": scratch.training.model_copy(update=rate)})
+        wanted = [
+            (name, job, size)
+            for size in self.sizes()
+            for name, job in (("finetune", finetune), ("scratch", scratch))
+        ]
+        wanted.append(("finetune_equal", equal, self.sizes()[-1]))
+        repeated = [[self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted]
+        stretches = iter(self.trials.finish([job for jobs in repeated for job in jobs]))
+        contenders: list[Contender] = []
+        kept: dict[str, tuple[Job, Stretch]] = {}
+        for (name, _, size), jobs in zip(wanted, repeated, strict=True):
+            done = [next(stretches) for _ in jobs]
+            contenders.append(self._contender(name, jobs, done, size, costs))
+            if size == self.sizes()[-1]:
+                kept[name] = max(zip(jobs, done, strict=True), key=lambda each: each[1].state.best_psnr)
+        learning = [each for each in contenders if each.name != "finetune_equal"]
+        arms = {each.name: each for each in contenders if each.cells == self.sizes()[-1]}
+        return learning, arms, kept
+
+    def _contenders(self, named: Sequence[tuple[str, Job]], costs: "Costs") -> list[Contender]:
+        """Every job with every seed and all cells."""
+        size = self.sizes()[-1]
+        repeated = [[self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job in named]
+        stretches = iter(self.trials.finish([job for jobs in repeated for job in jobs]))
+        return [
+            self._contender(name, jobs, [next(stretches) for _ in jobs], size, costs)
+            for (name, _), jobs in zip(named, repeated, strict=True)
+        ]
+
+    def _with_seed(self, job: Job, seed: int, size: int) -> Job:
+        """The job with another seed, which also draws the cells it may learn from; fewer are part of more."""
+        training = job.training.model_copy(update={"seed": seed})
+        cells = self.prepared.split.train
+        drawn = np.random.default_rng(seed).permutation(len(cells))[:size]
+        few = tuple(sorted(cells[index] for index in drawn)) if size < len(cells) else None
+        return job.model_copy(update={"training": training, "cells": few})
+
+    def _contender(
+        self, name: str, jobs: Sequence[Job], done: Sequence[Stretch], size: int, costs: "Costs"
+    ) -> Contender:
+        for job, stretch in zip(jobs, done, strict=True):
+            if not stretch.psnrs:
+                raise BadInput(
+                    f"{name} with {size} cells and seed {job.training.seed} diverged: no look at the validation cells "
+                    "gave a finite score; lower learning_rate or clip_norm"
+                )
+            self.listener.fit(f"{name} n={size} seed {job.training.seed}", job, stretch)
+        steps = float(np.mean([stretch.state.step for stretch in done]))
+        first = jobs[0]
+        return Contender(
+            name=name,
+            cells=size,
+            frozen=first.frozen.label(lay_out(first).network),
+            learning_rate=first.training.learning_rate,
+            budget=first.training.steps,
+            tflop=costs.of(first, steps),
+            repeats=tuple(
+                _repeat(job, stretch, self._cells()) for job, stretch in zip(jobs, done, strict=True)
+            ),
+        )
+
+
+class Costs:
+    """What steps cost, counted once for every freeze range, batch and crop."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[FreezeRange, int, int], float] = {}
+
+    def of(self, job: Job, steps: float) -> float:
+        """Floating-point operations of so many steps, in 10^12."""
+        key = job.frozen, job.training.batch, job.training.crop_px
+        if key not in self._known:
+            self._known[key] = step_operations(lay_out(job))
+        return steps * self._known[key] / TERA
+
+
+def _repeat(job: Job, stretch: Stretch, cells: Sequence[str]) -> Repeat:
+    state = stretch.state
+    return Repeat(
+        seed=job.training.seed,
+        steps=state.step,
+        best_step=state.best_step,
+        seconds=state.seconds,
+        psnrs=_per_field(stretch.psnrs, cells),
+        curve=tuple((step, metrics["val_psnr"], metrics["seconds"]) for step, metrics in state.curve),
     )
+
+
+def _per_field(found: Sequence[float], cells: Sequence[str]) -> tuple[float, ...]:
+    """Scores by field, where a field gives several samples (one for each angle)."""
+    return tuple(np.reshape(found, (len(cells), -1)).mean(axis=1).tolist())

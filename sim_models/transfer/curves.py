@@ -1,0 +1,86 @@
+"""How many stacks are needed, and how long training takes until it is as good as from scratch."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from sim_models.config import Settings
+from sim_models.evaluation.intervals import Bootstrap, crossed_difference
+from sim_models.transfer.decision import Contender
+
+
+class Enough(Settings):
+    """What the learning curves say of the number of training cells; None where no size did."""
+
+    finetune: int | None
+    """the fewest with which fine-tuning is surely within the margin of fine-tuning with all"""
+    matches_scratch: int | None
+    """the fewest with which fine-tuning is surely within the margin of training from scratch with all"""
+    scratch_catches_up: int | None
+    """the fewest with which training from scratch is surely within the margin of fine-tuning with as many"""
+
+
+class TimeToQuality(Settings):
+    """How soon fine-tuning reaches what training from scratch comes to in the end."""
+
+    quality_db: float
+    """validation PSNR of training from scratch with all cells, at its best look, mean over seeds"""
+    scratch_steps: float
+    """mean step of that look"""
+    scratch_seconds: float
+    """up to the end of training"""
+    reached: int
+    """seeds of the fine-tune that got there"""
+    seeds: int
+    steps: float | None
+    """median step of the first look at which it was reached; None where fewer than half the seeds did"""
+    seconds: float | None
+
+    @property
+    def share(self) -> float | None:
+        """Of the steps that training from scratch took."""
+        return None if self.steps is None else self.steps / self.scratch_steps
+
+
+def enough(
+    finetunes: Sequence[Contender],
+    scratches: Sequence[Contender],
+    cells: Sequence[str],
+    margin_db: float,
+    bootstrap: Bootstrap,
+) -> Enough:
+    """Read the learning curves: the same two arms with ever more training cells, all of them last."""
+
+    def not_worse(one: Contender, other: Contender) -> bool:
+        if one is other:
+            return True
+        found = crossed_difference(one.by_cell(cells), other.by_cell(cells), bootstrap)
+        return found.low is not None and found.low >= -margin_db
+
+    def first(pairs: Sequence[tuple[Contender, Contender]]) -> int | None:
+        return next((one.cells for one, other in pairs if not_worse(one, other)), None)
+
+    return Enough(
+        finetune=first([(each, finetunes[-1]) for each in finetunes]),
+        matches_scratch=first([(each, scratches[-1]) for each in finetunes]),
+        scratch_catches_up=first(list(zip(scratches, finetunes, strict=True))),
+    )
+
+
+def time_to_quality(finetune: Contender, scratch: Contender) -> TimeToQuality:
+    """Compare curves of two arms that learned from the same cells."""
+    quality = sum(max(psnr for _, psnr, _ in each.curve) for each in scratch.repeats) / len(scratch.repeats)
+    firsts = [
+        next(((step, seconds) for step, psnr, seconds in each.curve if psnr >= quality), None)
+        for each in finetune.repeats
+    ]
+    reached = [first for first in firsts if first is not None]
+    most = 2 * len(reached) > len(firsts)
+    return TimeToQuality(
+        quality_db=quality,
+        scratch_steps=sum(each.best_step for each in scratch.repeats) / len(scratch.repeats),
+        scratch_seconds=scratch.seconds,
+        reached=len(reached),
+        seeds=len(firsts),
+        steps=median(step for step, _ in reached) if most else None,
+        seconds=median(seconds for _, seconds in reached) if most else None,
+    )
