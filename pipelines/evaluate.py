@@ -24,6 +24,7 @@ from sim_models.evaluation.scores import Restored, restore, score
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import Tracker, data_version
+from sim_models.transfer.study import ARMS
 
 METRICS_FOR_DVC = ("psnr_targetrange_noscale", "ssim_targetrange_noscale")
 DIGITS = 4
@@ -56,8 +57,7 @@ def read_arms(params: Params, kind: str, key: str) -> tuple[str, dict[str, Resto
     if kind == "models":
         return params.model(key).structure, {"scratch": Restorer.load(MODELS / key)}
     if kind == "transfers":
-        arms = ("direct", "finetune", "scratch")
-        return params.transfer(key).structure, {arm: Restorer.load(TRANSFERS / key / arm) for arm in arms}
+        return params.transfer(key).structure, {arm: Restorer.load(TRANSFERS / key / arm) for arm in ARMS}
     raise BadInput(f"'{kind}' cannot be evaluated; choose models or transfers")
 
 

@@ -347,6 +347,8 @@ def _training(own: Mapping[str, Any], first: bool) -> str:
 
 def _foot(plan: Plan) -> str:  # noqa: ARG001 - as its siblings
     return """\
+matrix: {sources: [], targets: [], finetune: null, frozen: {start: 0, end: 0}}
+
 transfers: {}
 
 gate:

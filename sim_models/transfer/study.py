@@ -142,7 +142,7 @@ class Study:
         directs = {name: self._direct(model) for name, model in models.items()}
         ranked = sorted(directs, key=lambda name: -directs[name].val_psnr)
         source = models[ranked[0]]
-        scratch, finetune = self.jobs(source.recipe, sources.folders[ranked[0]])
+        scratch, finetune = jobs_of(self.settings, source.recipe, self.folder, sources.folders[ranked[0]])
         costs = Costs()
 
         found = search(finetune, self.settings.search, self.trials.advance, self.listener.trial)
@@ -183,18 +183,6 @@ class Study:
                 ),
             },
         )
-
-    def jobs(self, recipe: Recipe, source: Path) -> tuple[Job, Job]:
-        """The job from scratch and the fine-tuning job, both with all cells; a recipe is its source's."""
-        scratch = Job(
-            recipe=recipe,
-            training=self.settings.scratch,
-            dataset=self.folder,
-            source=None,
-            frozen=NOTHING,
-        )
-        update = {"training": self.settings.finetune, "source": str(source.resolve())}
-        return scratch, scratch.model_copy(update=update)
 
     def sizes(self) -> list[int]:
         """Numbers of training cells of the learning curves, all of them last.
@@ -256,7 +244,9 @@ class Study:
             for name, job in (("finetune", finetune), ("scratch", scratch))
         ]
         wanted.append(("finetune_equal", equal, self.sizes()[-1]))
-        repeated = [[self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted]
+        repeated = [
+            [self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted
+        ]
         stretches = iter(self.trials.finish([job for jobs in repeated for job in jobs]))
         contenders: list[Contender] = []
         kept: dict[str, tuple[Job, Stretch]] = {}
@@ -310,6 +300,20 @@ class Study:
                 _repeat(job, stretch, self._cells()) for job, stretch in zip(jobs, done, strict=True)
             ),
         )
+
+
+def jobs_of(settings: StudySettings, recipe: Recipe, dataset: str, source: Path) -> tuple[Job, Job]:
+    """The job from scratch and the fine-tuning job, both with all cells and nothing frozen.
+
+    Args:
+        settings: of the study.
+        recipe: that of the source, which scratch has as well.
+        dataset: folder of prepared fields, as the workers see it.
+        source: folder of the restorer to start from.
+    """
+    scratch = Job(recipe=recipe, training=settings.scratch, dataset=dataset, source=None, frozen=NOTHING)
+    update = {"training": settings.finetune, "source": str(source.resolve())}
+    return scratch, scratch.model_copy(update=update)
 
 
 class Costs:

@@ -1,7 +1,7 @@
 """Train jobs as Ray tasks, one accelerator each, a stretch at a time; whatever was trained is kept.
 
-A batch of crops depends on seed and step alone, so a job may be set down after any stretch and taken up again by another
-worker. Its state is written down after each; what a kill costs is the stretches under way, never one that ended.
+A batch of crops depends on seed and step alone, so a job may be set down after any stretch and taken up again by
+another worker. Its state is written down after each; a kill costs the stretches under way, never one that ended.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class Trials:
         on_gpu = resources().get("GPU", 0) >= 1
         task = _advance.options(num_cpus=1, num_gpus=1 if on_gpu else 0)
         found = [self._load(job, until) for job, until in wanted]
-        under_way: dict[ray.ObjectRef, int] = {}
+        under_way: dict[ray.ObjectRef[Stretch], int] = {}
         passed: dict[int, int] = {}
         """last step of each job that this call has reached; nobody will ask for it once there is a later one"""
 
