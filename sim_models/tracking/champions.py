@@ -158,7 +158,8 @@ class Champions:
             self._record(Change(**self._facts("found", by, before, holder, doubt), verdict=""))
         return holder
 
-    def _facts(self, what: str, by: str, before: int | None, version: int | None, reason: str
+    def _facts(
+        self, what: str, by: str, before: int | None, version: int | None, reason: str
     ) -> dict[str, Any]:
         return {
             "moment": history.now(),

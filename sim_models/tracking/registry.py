@@ -159,7 +159,9 @@ class Registry:
             BadInput: if there is no such model.
         """
         client = client_of(self.uri)
-        models = [model for model in client.search_registered_models(f"name = '{name}'") if model.name == name]
+        models = [
+            model for model in client.search_registered_models(f"name = '{name}'") if model.name == name
+        ]
         if not models:
             raise BadInput(
                 f"no model '{name}' is registered at {without_password(self.uri)}; "

@@ -82,7 +82,10 @@ gate:
   metric: psnr_targetrange_noscale
   above_baseline: {bicubic: -100.0}   # every model passes
   below_champion: 0.0
+  absolute: {}
+  contradicted_percent: 100.0
 """
+ARMS = ("direct", "finetune", "scratch")
 SOURCE, SECOND, CARRIED = "microtubules_unet", "microtubules_again", "ccps_from_microtubules"
 
 
@@ -220,7 +223,8 @@ def test_scores_are_of_all_arms_and_baselines_on_the_sealed_cells_alone() -> Non
     assert set(table["arm"]) == {"direct", "finetune", "scratch", *BASELINES}
     assert set(table["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.test)
     panels = {path.name for path in Path(f"reports/transfers/{CARRIED}/details").glob("*.png")}
-    assert panels == {"panel_low.png", "panel_high.png"}
+    worst = {f"worst_{arm}_{level}.png" for arm in ARMS for level in ("low", "high")}
+    assert panels == {"panel_low.png", "panel_high.png", *worst}
 
 
 @pytest.mark.parametrize(
@@ -278,7 +282,8 @@ def test_the_first_model_that_passes_is_champion() -> None:
 def test_the_next_is_compared_with_the_champion_on_the_same_cells() -> None:
     second = registered(SECOND)
     assert (second.version, second.champion_before) == (2, 1)
-    assert [check.rule.split(" from ")[1] for check in second.verdict.checks] == ["bicubic", "champion"]
+    rules = [check.rule.split(" from ")[-1] for check in second.verdict.checks]
+    assert rules[:4] == ["bicubic", "champion", "champion at high light", "champion at low light"]
     registry = Registry.open(Path())
     assert registry.holder("sim-microtubules", CANDIDATE) == 2
     assert registry.holder("sim-microtubules", CHAMPION) == (2 if second.champion else 1)
