@@ -41,15 +41,17 @@ class Change(Settings):
         """For people."""
         said = f": {self.reason}" if self.reason else ""
         judged = f" ({self.verdict})" if self.verdict else ""
-        return f"{self.moment[:19]}Z  {_ACTS[self.what].format(self=self)}, by {self.by}{said}{judged}"
+        return f"{self.moment[:19]}Z  {self._act}, by {self.by}{said}{judged}"
 
-
-_ACTS = {
-    "promoted": "version {self.version} promoted in place of {self.before}",
-    "rolled back": "version {self.before} rolled back to {self.version}",
-    "refused": "version {self.version} refused, {self.before} stays",
-    "found": "version {self.version} found as champion without a record, after {self.before}",
-}
+    @property
+    def _act(self) -> str:
+        stays = f"{self.before} stays" if self.before else "there is no champion"
+        return {
+            "promoted": f"version {self.version} promoted{f' in place of {self.before}' if self.before else ', the first'}",
+            "rolled back": f"version {self.before} rolled back to {self.version}",
+            "refused": f"version {self.version} refused, {stays}",
+            "found": f"{f'version {self.version}' if self.version else 'no champion'} found",
+        }[self.what]
 
 
 def read(uri: str, name: str) -> list[Change]:
