@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.params import Params, read_params
-from pipelines.register import FAMILY, Judge, judge_by, registered_name, scored
+from pipelines.register import FAMILY, Judge, fetched, judge_by, registered_name, scored
 from pipelines.stage import DATA, project_root
 from sim_models.config import BadInput, Refused
 from sim_models.evaluation.gate import MODEL, Verdict
 from sim_models.evaluation.report import MAIN
-from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.champions import ROLLED_BACK, Champions
 from sim_models.tracking.registry import CHAMPION, Registry, Version
@@ -108,9 +107,8 @@ def _gate(registry: Registry, wanted: Version, prepared: Prepared, params: Param
     """Judges a version by scores of its own that are made when it is asked, so under the lock."""
 
     def gate(champion: int | None) -> Verdict:
-        with tempfile.TemporaryDirectory() as temporary:
-            fetched = registry.fetch(f"models:/{wanted.name}/{wanted.number}", Path(temporary))
-            own = scored(Restorer.load(fetched), MODEL, prepared, params, baselines=True)
+        restorer = fetched(registry, wanted.name, wanted.number)
+        own = scored(restorer, MODEL, prepared, params, baselines=True)
         return judge_by(registry, wanted.name, prepared, params, own)(champion)
 
     return gate

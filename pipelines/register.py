@@ -131,7 +131,7 @@ def judge_by(registry: Registry, name: str, prepared: Prepared, params: Params, 
     def gate(champion: int | None) -> Verdict:
         tables = [own]
         if champion is not None:
-            model = _fetched(registry, name, champion)
+            model = fetched(registry, name, champion)
             tables.append(scored(model, CHAMPION_ARM, prepared, params, baselines=False))
         table = pd.concat(tables, ignore_index=True)
         return judge(table, params.gate, params.evaluation.bootstrap)
@@ -146,9 +146,19 @@ def scored(restorer: Restorer, arm: str, prepared: Prepared, params: Params, bas
     return table if baselines else table[table["arm"] == arm]
 
 
-def _fetched(registry: Registry, name: str, version: int) -> Restorer:
+def fetched(registry: Registry, name: str, version: int) -> Restorer:
+    """A registered version, read back.
+
+    Raises:
+        BadInput: if it is not there or cannot be read; then nothing can be compared with it.
+    """
+    model = f"models:/{name}/{version}"
     with tempfile.TemporaryDirectory() as temporary:
-        return Restorer.load(registry.fetch(f"models:/{name}/{version}", Path(temporary)))
+        folder = registry.fetch(model, Path(temporary))
+        try:
+            return Restorer.load(folder)
+        except BadInput as error:
+            raise BadInput(str(error).replace(str(folder), model)) from None
 
 
 def _structure(params: Params, kind: str, key: str) -> str:

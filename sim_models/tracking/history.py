@@ -46,8 +46,9 @@ class Change(Settings):
     @property
     def _act(self) -> str:
         stays = f"{self.before} stays" if self.before else "there is no champion"
+        after = f" in place of {self.before}" if self.before else ", the first"
         return {
-            "promoted": f"version {self.version} promoted{f' in place of {self.before}' if self.before else ', the first'}",
+            "promoted": f"version {self.version} promoted{after}",
             "rolled back": f"version {self.before} rolled back to {self.version}",
             "refused": f"version {self.version} refused, {stays}",
             "found": f"{f'version {self.version}' if self.version else 'no champion'} found",

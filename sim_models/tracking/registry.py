@@ -197,9 +197,10 @@ class Registry:
         client = client_of(self.uri)
         shown = text if len(text) <= LONGEST_DESCRIPTION else f"{text[:LONGEST_DESCRIPTION]} ..."
         client.update_model_version(name, str(version), shown)
-        model_id = client.get_model_version(name, str(version)).model_id
-        if model_id is not None:
-            client.log_model_artifacts(model_id, str(card), CARD)
+        # A version says of what logged model it is in its source; its `model_id` stays empty in a database.
+        source = str(client.get_model_version(name, str(version)).source)
+        if source.startswith("models:/m-"):
+            client.log_model_artifacts(source.removeprefix("models:/"), str(card), CARD)
 
     def find(self, name: str, tag: str, value: str) -> int | None:
         """The newest version of `name` that carries a tag, if any."""
@@ -215,12 +216,17 @@ class Registry:
         return self._download(model, "artifacts/restorer", into)
 
     def card(self, model: str, into: Path) -> Path:
-        """Copy the card of a model, named as in `fetch`, with its pictures to a folder.
+        """Copy the card of `models:/NAME/VERSION`, with its pictures, to a folder.
 
         Raises:
-            BadInput: if there is no such model, or it has no card.
+            BadInput: if it has none.
         """
-        return self._download(model, CARD, into)
+        try:
+            return self._download(model, CARD, into)
+        except BadInput:
+            raise BadInput(
+                f"{model}: has no card; it was registered by an earlier release or by hand, register it again"
+            ) from None
 
     def _download(self, model: str, what: str, into: Path) -> Path:
         mlflow.set_tracking_uri(self.uri)
