@@ -100,7 +100,9 @@ def promote(name: str, version: int, by: str, reason: str, again: bool) -> str:
         raise Refused(f"{name} version {version} {decision.sentence}; {stays}{advice}")
     registry.tag(name, version, {"sim.gate": decision.sentence})
     before = f" in place of version {decision.before}" if decision.before else ""
-    return f"{name} version {version} is champion{before}; {decision.sentence}"
+    checks = decision.judgement.checks if decision.judgement else ()
+    notes = "".join(f"; note: {note}" for note in (decision.judgement.notes if decision.judgement else ()))
+    return f"{name} version {version} is champion{before}; gate: {len(checks)} of {len(checks)} checks passed{notes}"
 
 
 def _gate(registry: Registry, wanted: Version, prepared: Prepared, params: Params) -> Judge:

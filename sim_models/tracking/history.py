@@ -14,6 +14,9 @@ HISTORY = "sim.history."
 LONGEST = 1500
 """characters of a text in a record: some databases take no more than 5000 of all together"""
 
+SHOWN = 160
+"""characters of a verdict in a line for people"""
+
 
 class Change(Settings):
     """One thing that was done about the champion of a registered model, or tried."""
@@ -38,9 +41,9 @@ class Change(Settings):
 
     @property
     def line(self) -> str:
-        """For people."""
+        """For people: what was passed is left to machines, what was refused is cut short."""
         said = f": {self.reason}" if self.reason else ""
-        judged = f" ({self.verdict})" if self.verdict else ""
+        judged = f" ({_short(self.verdict, SHOWN)})" if self.what == "refused" else ""
         return f"{self.moment[:19]}Z  {self._act}, by {self.by}{said}{judged}"
 
     @property
@@ -113,5 +116,5 @@ def _parsed(text: str, where: str) -> Change:
     return parse(Change, values, where)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
+def _short(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 4]} ..."

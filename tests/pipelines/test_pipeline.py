@@ -418,7 +418,7 @@ def test_promotion_by_command_goes_through_the_gate(
     assert champion_of(name) is None
     apart("byhand", **LAX)
     assert cli("promote", name, 1, "--reason", "accepted", "--by", "ann") == 0
-    assert f"{name} version 1 is champion; passed: " in capsys.readouterr().out
+    assert f"{name} version 1 is champion; gate: 3 of 3 checks passed" in capsys.readouterr().out
     assert champion_of(name) == 1
     history = Champions(Registry.open(Path()), name).history()
     assert [(each.what, each.by) for each in history[1:]] == [("refused", "ann"), ("promoted", "ann")]
