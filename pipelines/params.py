@@ -39,6 +39,14 @@ class Structure(Settings):
     seed: NonNegativeInt
     series: AnySeries | None = None
     """what is taken of a cell; None: raw SIM stacks"""
+    licence: str | None = None
+    """of the images it is drawn from, for model cards, as `CC BY 4.0`; None: not stated"""
+
+    @property
+    def licence_of_data(self) -> str | None:
+        """What a card may say: what is simulated by our own code needs none."""
+        simulated = getattr(self.objects, "folder", None) is None
+        return self.licence or ("simulated, no licence needed" if simulated else None)
 
 
 class RecipeChoice(Settings):
@@ -230,6 +238,10 @@ class Params(Settings):
     def structure(self, key: str) -> Structure:
         """A structure by its key."""
         return _entry(self.structures, key, "structures")
+
+    def licence_of(self, key: str) -> str | None:
+        """Licence of the data of a structure, or of what fields are derived from."""
+        return self.structure(self.derived[key].structure if key in self.derived else key).licence_of_data
 
     def derived_fields(self, key: str) -> Derived:
         """Derived fields by their key."""

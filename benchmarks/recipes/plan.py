@@ -355,6 +355,8 @@ gate:
   metric: psnr_targetrange_noscale
   above_baseline: {bicubic: 1.0}
   below_champion: 0.1
+  absolute: {ssim_targetrange_noscale: 0.65}
+  contradicted_percent: 5.0
 """
 
 
