@@ -256,7 +256,9 @@ class Study:
             for name, job in (("finetune", finetune), ("scratch", scratch))
         ]
         wanted.append(("finetune_equal", equal, self.sizes()[-1]))
-        repeated = [[self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted]
+        repeated = [
+            [self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted
+        ]
         stretches = iter(self.trials.finish([job for jobs in repeated for job in jobs]))
         contenders: list[Contender] = []
         kept: dict[str, tuple[Job, Stretch]] = {}
