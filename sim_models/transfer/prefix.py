@@ -64,7 +64,7 @@ def remembered(network: Network, frozen: FreezeRange, weights: str, store: Store
     memo = _Memo(weights, store)
     handle = network.register_forward_pre_hook(lambda _, inputs: memo.begin(inputs[0]))
     for name in prefix:
-        stages[name].forward = memo.around(name, stages[name])  # type: ignore[method-assign]
+        stages[name].forward = memo.around(name, stages[name])
     try:
         yield
     finally:

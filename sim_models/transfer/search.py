@@ -113,7 +113,7 @@ def search(job: Job, settings: SearchSettings, advance: Advance, told: Told) -> 
     asked = _ask_all(job, settings, len(network.stages()), advance, rungs[0])
     alive = dict(asked)
     records: dict[int, TrialRecord] = {}
-    for rung, following in zip(rungs, [*rungs[1:], None], strict=True):
+    for following in [*rungs[1:], None]:
         ranked = sorted(alive, key=lambda number: -asked[number][1].state.best_psnr)
         going_on = set(ranked[: math.ceil(settings.keep * len(ranked))]) if following else set()
         for number in sorted(alive):
