@@ -38,6 +38,8 @@ class Store:
             return self._outputs[key]
         self.missed += 1
         output = compute()
+        if _bytes(output) > self.limit_bytes:
+            return output
         self._outputs[key] = output
         self.bytes += _bytes(output)
         while self.bytes > self.limit_bytes:
