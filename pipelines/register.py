@@ -25,7 +25,7 @@ from sim_models.transfer.study import StudyRecord
 
 SPLIT = "sim.split"
 """tag: hash of the split a version was made with"""
-SEEN = "the champion was made with another split, so it may have learned from these test cells and look better than it is"
+SEEN = "the champion was made with another split, so it may have learned from these test cells"
 
 Judge = Callable[[int | None], Verdict]
 """what the gate says of a version that would replace a champion, if there is one"""
