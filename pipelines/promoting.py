@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.params import Params, read_params
-from pipelines.register import FAMILY, Judge, fetched, judge_by, registered_name, scored
+from pipelines.register import FAMILY, SPLIT, Judge, fetched, judge_by, registered_name, scored
 from pipelines.stage import DATA, project_root
 from sim_models.config import BadInput, Refused
 from sim_models.evaluation.gate import MODEL, Verdict
@@ -128,7 +128,7 @@ def _test_fields(params: Params, wanted: Version) -> Prepared:
             f"{fields[0]} and so on); promote from the folder of the study that made it"
         )
     prepared = Prepared.open(DATA / "fields" / own[0])
-    recorded = wanted.tags.get("sim.split", "none")
+    recorded = wanted.tags.get(SPLIT, "none")
     if prepared.split.hash != recorded:
         raise BadInput(
             f"{prepared.folder}: its split is {prepared.split.hash[:12]}, but {wanted.title} was made with "

@@ -23,6 +23,10 @@ from sim_models.tracking.registry import CANDIDATE, PARENT, Registry
 from sim_models.tracking.runs import COMMIT, WEIGHTS, Tracker, data_version
 from sim_models.transfer.study import StudyRecord
 
+SPLIT = "sim.split"
+"""tag: hash of the split a version was made with"""
+SEEN = "the champion was made with another split, so it may have learned from these test cells"
+
 Judge = Callable[[int | None], Verdict]
 """what the gate says of a version that would replace a champion, if there is one"""
 
@@ -134,7 +138,10 @@ def judge_by(registry: Registry, name: str, prepared: Prepared, params: Params, 
             model = fetched(registry, name, champion)
             tables.append(scored(model, CHAMPION_ARM, prepared, params, baselines=False))
         table = pd.concat(tables, ignore_index=True)
-        return judge(table, params.gate, params.evaluation.bootstrap)
+        verdict = judge(table, params.gate, params.evaluation.bootstrap)
+        if champion is None or registry.version(name, champion).tags.get(SPLIT) == prepared.split.hash:
+            return verdict
+        return verdict.model_copy(update={"notes": (*verdict.notes, SEEN)})
 
     return gate
 
@@ -224,7 +231,7 @@ def _tags(candidate: Candidate) -> dict[str, str]:
         "sim.frozen": ", ".join(card.frozen_stages) or "none",
         "sim.study": candidate.params.study,
         "sim.key": candidate.key,
-        "sim.split": prepared.split.hash,
+        SPLIT: prepared.split.hash,
         "sim.data": data_version(prepared.folder),
         "sim.licence": candidate.licence or "not stated",
         "sim.code": candidate.commit,

@@ -461,6 +461,14 @@ def test_only_where_its_own_test_cells_are_a_version_is_promoted(
     assert champion_of(name) is None
 
 
+def test_a_champion_that_may_have_seen_the_test_cells_is_told_of(apart: Callable[..., None]) -> None:
+    apart("seen", **LAX)
+    register.main("models", SOURCE)
+    Registry.open(Path()).tag("seen-microtubules", 1, {register.SPLIT: "0" * 64})
+    register.main("models", SECOND)
+    assert registered(SECOND).verdict.notes == (register.SEEN,)
+
+
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
     model = read_params().model(SOURCE)
     job = Job(
