@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipelines import evaluate, prepare, promoting, register, simulate, train, transfer
+from pipelines import carry, evaluate, matrix, prepare, promoting, register, simulate, train, transfer
 from pipelines.cli import app
 from pipelines.params import read_params
 from pipelines.register import Registered
@@ -54,13 +54,13 @@ acquisition:
   scale: 2
   oversampling: 4
   levels: {low: 10.0, high: 60.0}
-split: {val: 0.2, test: 0.5, seed: 1}
+split: {val: 0.34, test: 0.34, seed: 1}
 reconstruction: {look: wiener, strength: 1.0, apodisation: ideal, positive: false}
 evaluation: {border_px: 4, bootstrap: {confidence: 0.95, resamples: 200, seed: 7}}
 structures:
   microtubules:
     drawn_from: sim_models/sources/objects/microtubules.py
-    cells: 6
+    cells: 9
     seed: 11
     objects:
       name: microtubules
@@ -71,7 +71,7 @@ structures:
       labels_per_um: 400.0
   ccps:
     drawn_from: sim_models/sources/objects/ccps.py
-    cells: 6
+    cells: 9
     seed: 12
     objects:
       name: ccps
@@ -88,7 +88,7 @@ gate:
   absolute: {}
   contradicted_percent: 100.0
 """
-ARMS = ("direct", "finetune", "scratch")
+ARMS = ("direct", "finetune", "finetune_equal", "scratch")
 SOURCE, SECOND, CARRIED = "microtubules_unet", "microtubules_again", "ccps_from_microtubules"
 
 
@@ -102,17 +102,27 @@ def study_params(recipe: Recipe, training: TrainingSettings) -> dict[str, Any]:
     search = {
         "trials": 3,
         "together": 2,
-        "rungs": [1, 2],
-        "learning_rate": [0.0001, 0.01],
+        "rungs": [2],
+        "keep": 0.6,
+        "learning_rates": [0.0001, 0.001],
         "random_trials": 3,
         "seed": 0,
     }
     # No margin can be larger than this, so the cheapest arm is chosen: direct.
     study = {
         "scratch": model["training"],
-        "finetune": model["training"],
+        "finetune": {**model["training"], "steps": 4},
         "search": search,
+        "finalists": 2,
+        "seeds": [1, 2],
+        "cells": [1],
         "margin_db": 1000.0,
+    }
+    params["matrix"] = {
+        "sources": [SOURCE],
+        "targets": ["microtubules", "ccps"],
+        "finetune": {**model["training"], "steps": 4},
+        "frozen": {"start": 0, "end": 1},
     }
     params["models"] = {SOURCE: model, SECOND: model | {"training": {**model["training"], "seed": 8}}}
     params["transfers"] = {CARRIED: {"source": SOURCE, "structure": "ccps", "study": study}}
@@ -148,7 +158,7 @@ def study(
     (folder / "params.yaml").write_text(yaml.safe_dump(study_params(recipe, training), sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for stage in (train, transfer):
+        for stage in (train, transfer, carry):
             patch.setattr(stage, "cluster", nullcontext)  # that of all tests is running
         for structure in ("microtubules", "ccps"):
             simulate.main(structure)
@@ -157,6 +167,9 @@ def study(
         train.main(SOURCE)
         train.main(SECOND)
         transfer.main(CARRIED)
+        for target in ("microtubules", "ccps"):
+            carry.main(SOURCE, target)
+        matrix.main()
         for kind, key in (("models", SOURCE), ("models", SECOND), ("transfers", CARRIED)):
             evaluate.main(kind, key)
             register.main(kind, key)
@@ -182,8 +195,8 @@ def tracker() -> Tracker:
 
 def test_prepared_fields_are_in_photons_and_split_by_cell() -> None:
     prepared = Prepared.open(Path("data/fields/microtubules"))
-    assert [len(prepared.split.cells(part)) for part in ("train", "val", "test")] == [2, 1, 3]
-    (low,) = (field for field in prepared.fields("val") if field.level == "low")
+    assert [len(prepared.split.cells(part)) for part in ("train", "val", "test")] == [3, 3, 3]
+    low = next(field for field in prepared.fields("val") if field.level == "low")
     assert low.unit == "photons"
     assert -10 < low.image("raw").min() < low.image("raw").mean() < 10
     assert low.image("widefield") == pytest.approx(low.image("raw").mean(axis=(0, 1)), abs=1e-4)
@@ -196,24 +209,23 @@ def test_nothing_under_way_is_left_behind() -> None:
 
 def test_a_study_records_its_arms_trials_and_choice() -> None:
     record = study_record()
-    assert [arm.name for arm in record.arms] == ["direct", "finetune", "scratch"]
+    assert [arm.name for arm in record.arms] == ["direct", "finetune", "scratch", "finetune_equal"]
     assert [trial.number for trial in record.trials] == [0, 1, 2]
-    assert [trial.label for trial in record.trials[:2]] == ["none", "enc1-dec1"]
-    assert {trial.steps for trial in record.trials} <= {1, 2}
-    assert record.chosen == "direct"
-    assert record.why.startswith(("direct is within 1000 dB of ", "direct is best on the validation cells"))
+    assert [trial.label for trial in record.trials] == ["none", "enc1", "enc1-dec1"]
+    assert sorted(trial.steps for trial in record.trials) == [2, 4, 4]
+    assert [(each.name, each.cells) for each in record.learning] == [
+        ("finetune", 1), ("scratch", 1), ("finetune", 3), ("scratch", 3),
+    ]  # fmt: skip
+    assert (record.chosen, record.decision.verdict) == ("direct", "no difference")
 
 
 def test_the_fine_tuned_arm_is_a_child_of_its_source_and_kept_what_was_frozen() -> None:
     source = Restorer.load(Path("models") / SOURCE)
     finetuned = Restorer.load(Path("transfers") / CARRIED / "finetune")
-    (arm,) = (arm for arm in study_record().arms if arm.name == "finetune")
-    winner = max(
-        (trial for trial in study_record().trials if not trial.pruned), key=lambda trial: trial.val_psnr
-    )
+    record = study_record()
     assert finetuned.card.parent == source.weights_sha256
-    assert (arm.frozen, arm.learning_rate) == (winner.label, winner.learning_rate)
-    assert finetuned.card.frozen_stages == winner.frozen.names(finetuned.network)
+    assert record.arm("finetune").frozen == record.range_decision.chosen
+    assert finetuned.card.frozen_stages == record.frozen.names(finetuned.network)
     scratch = Restorer.load(Path("transfers") / CARRIED / "scratch")
     direct = Restorer.load(Path("transfers") / CARRIED / "direct")
     assert (scratch.card.parent, scratch.card.frozen_stages) == (None, ())
@@ -221,9 +233,25 @@ def test_the_fine_tuned_arm_is_a_child_of_its_source_and_kept_what_was_frozen() 
     assert len({direct.weights_sha256, scratch.weights_sha256, finetuned.weights_sha256}) == 3
 
 
+def test_the_matrix_tells_what_a_source_is_worth_on_every_target() -> None:
+    table = pd.read_csv("reports/matrix.csv")
+    assert list(table["target"].unique()) == ["microtubules", "ccps"]
+    assert set(table["level"]) == {"all", "low", "high"}
+    carried = table[(table["target"] == "ccps") & (table["level"] == "all")].iloc[0]
+    scores = pd.read_csv(f"reports/carried/{SOURCE}/ccps.csv")
+    means = scores.groupby("arm")["value"].mean()
+    assert carried["direct"] == pytest.approx(means["direct"], abs=1e-3)
+    assert carried["gain_mean"] == pytest.approx(means["finetune"] - means["direct"], abs=1e-3)
+    assert set(scores["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.test)
+    own = table[table["target"] == "microtubules"]
+    assert own["own"].all()
+    assert own["finetune"].isna().all()
+    assert set(json.loads(Path("reports/matrix.json").read_text())[SOURCE]["ccps"]) == {"direct", "finetune"}
+
+
 def test_scores_are_of_all_arms_and_baselines_on_the_sealed_cells_alone() -> None:
     table = pd.read_csv(f"reports/transfers/{CARRIED}/details/scores.csv")
-    assert set(table["arm"]) == {"direct", "finetune", "scratch", *BASELINES}
+    assert set(table["arm"]) == {*ARMS, *BASELINES}
     assert set(table["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.test)
     panels = {path.name for path in Path(f"reports/transfers/{CARRIED}/details").glob("*.png")}
     worst = {f"worst_{arm}_{level}.png" for arm in ARMS for level in ("low", "high")}
@@ -232,28 +260,34 @@ def test_scores_are_of_all_arms_and_baselines_on_the_sealed_cells_alone() -> Non
 
 @pytest.mark.parametrize(
     ("home", "arms"),
-    [(f"models/{SOURCE}", {"scratch"}), (f"transfers/{CARRIED}", {"direct", "finetune", "scratch"})],
+    [(f"models/{SOURCE}", {"scratch"}), (f"transfers/{CARRIED}", set(ARMS))],
 )
 def test_metrics_for_dvc(home: str, arms: set[str]) -> None:
     metrics = json.loads(Path(f"reports/{home}/metrics.json").read_text())
-    assert set(metrics) == {"psnr_targetrange_noscale", "ssim_targetrange_noscale"}
-    assert all(set(each) == arms | set(BASELINES) for each in metrics.values())
+    scores = {"psnr_targetrange_noscale", "ssim_targetrange_noscale"}
+    assert scores <= set(metrics)
+    assert all(set(metrics[name]) == arms | set(BASELINES) for name in scores)
 
 
 def test_curves_hold_every_look_of_every_arm(training: TrainingSettings) -> None:
     curves = pd.read_csv(f"reports/curves/{CARRIED}.csv")
-    assert set(curves["arm"]) == {"scratch", "finetune"}
-    assert list(curves[curves["arm"] == "scratch"]["step"]) == [2, 4, 6, 8]
+    assert set(curves["arm"]) == {"scratch", "finetune", "finetune_equal"}
+    assert list(curves[(curves["arm"] == "scratch") & (curves["seed"] == 1)]["step"]) == [2, 4, 6, 8]
     assert "seconds" not in curves.columns
+    by_cells = pd.read_csv(f"reports/curves/{CARRIED}_cells.csv")
+    assert set(zip(by_cells["arm"], by_cells["cells"], strict=True)) == {
+        ("finetune", 1), ("scratch", 1), ("finetune", 3), ("scratch", 3),
+    }  # fmt: skip
 
 
 def test_mlflow_knows_trainings_trials_and_their_study() -> None:
     here = tracker()
-    assert here.count({"sim.kind": "training"}) == 4
+    fits = 2 * (2 + 2 * 2 + 1)  # seeds x (finalists, two arms with two numbers of cells, the equal budget)
+    assert here.count({"sim.kind": "training"}) == 2 + fits
     study_id = here.find("sim.kind", "study")
     assert study_id is not None
     assert here.count({"sim.kind": "trial", "mlflow.parentRunId": study_id}) == 3
-    assert here.count({"sim.kind": "training", "mlflow.parentRunId": study_id}) == 2
+    assert here.count({"sim.kind": "training", "mlflow.parentRunId": study_id}) == fits
     runs = client_of(here.uri).search_runs([here.experiment_id])
     assert {run.info.status for run in runs} == {"FINISHED"}
     trained = here.find("sim.weights", Restorer.load(Path("models") / SOURCE).weights_sha256)

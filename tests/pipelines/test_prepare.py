@@ -102,6 +102,7 @@ def test_a_series_goes_from_objects_to_prepared_fields(
     values = yaml.safe_load((repository / "params.yaml").read_text())
     values["acquisition"] |= {"field_px": 32, "levels": {"low": 30.0, "high": 300.0}}
     values |= {"models": {}, "transfers": {}}
+    values["matrix"] |= {"sources": [], "targets": []}
     values["structures"] = {"ccps": values["structures"]["ccps"] | {"cells": 3, "series": series}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     monkeypatch.chdir(tmp_path)
