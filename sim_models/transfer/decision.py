@@ -161,7 +161,9 @@ def _compare(
     needed = None
     if standing == "unclear":
         spread = float(np.std(own.mean(0) - other.mean(0), ddof=1)) if own.shape[1] > 1 else math.nan
-        of_seeds = math.hypot(*(np.std(each.mean(1)) / math.sqrt(max(1, len(each) - 1)) for each in (own, other)))
+        of_seeds = math.hypot(
+            *(np.std(each.mean(1)) / math.sqrt(max(1, len(each) - 1)) for each in (own, other))
+        )
         distance = found.mean + margin_db
         needed = cells_needed(distance, spread, of_seeds, bootstrap.confidence, found.cells)
     return Comparison(

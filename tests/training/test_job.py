@@ -151,3 +151,17 @@ def test_training_that_never_gave_a_number_is_told_in_a_sentence(job: Job) -> No
     laid_out = lay_out(job)
     with pytest.raises(BadInput, match=r"training diverged .* lower training.learning_rate"):
         laid_out.restorer(laid_out.start())
+
+
+def test_a_job_may_learn_from_some_of_the_cells(job: Job) -> None:
+    whole, some = lay_out(job), lay_out(changed(job, cells=("cell_000", "cell_003")))
+    assert some.card.training_cells == ("cell_000", "cell_003")
+    assert len(some.samples.pairs) == len(whole.samples.pairs) * 2 // 3
+    assert len(some.validation.pairs) == len(whole.validation.pairs)
+
+
+@pytest.mark.parametrize("cell", ["cell_002", "cell_004", "nowhere"])
+def test_a_cell_that_is_not_for_learning_is_refused(job: Job, cell: str) -> None:
+    told = rf"'{cell}' is no training cell of its split; there are cell_000, cell_001, cell_003"
+    with pytest.raises(BadInput, match=told):
+        lay_out(changed(job, cells=("cell_000", cell)))
