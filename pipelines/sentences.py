@@ -140,8 +140,8 @@ def time_to_quality(study: StudyRecord) -> str:
         )
     return (
         f"Fine-tuning reaches {goal} after {found.steps:.0f} steps and {found.seconds:.0f} s (median of "
-        f"{found.seeds} seed{'s' if found.seeds > 1 else ''}, {found.reached} of which got there); from scratch it took "
-        f"{found.scratch_steps:.0f} steps, and {found.scratch_seconds:.0f} s to the end of training. That is "
+        f"{found.seeds} seed{'s' if found.seeds > 1 else ''}, {found.reached} of which got there); from scratch it "
+        f"took {found.scratch_steps:.0f} steps, and {found.scratch_seconds:.0f} s to the end of training. That is "
         f"{100 * found.share:.2g} % of the steps."
     )
 
@@ -304,8 +304,8 @@ def _few(found: Decision) -> str:
 def _optimism(study: StudyRecord) -> str:
     all_cells = max(each.cells for each in study.learning)
     return (
-        f"Freeze range and learning rate were searched with all {all_cells} training cells, on the validation cells that "
-        "also compare the arms; both flatter fine-tuning a little, most of all with few cells. The test cells do not."
+        f"Freeze range and learning rate were searched with all {all_cells} training cells, on the validation cells "
+        "that also compare the arms; both flatter fine-tuning a little, most of all with few cells. Test cells do not."
     )
 
 

@@ -5,14 +5,15 @@ works without a network. Colours that must fit a light and a dark page are named
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import plotly.offline
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 INK, MUTED, LINE, CARD, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "card", "accent"))
@@ -162,9 +163,11 @@ def transfer_matrix(table: pd.DataFrame, after: str) -> str:
         "cmin": table[["direct", "finetune"]].min().min(),
         "cmax": table[["direct", "finetune"]].max().max(),
     }
+    sides = [list(dict.fromkeys(table[side])) for side in ("source", "target")]
     for place, level in enumerate(levels):
+        shown = table[table["level"] == level]
         for column, arm in enumerate(("direct", "finetune"), 1):
-            figure.add_trace(_sources_by_targets(table[table["level"] == level], arm, place == 0), 1, column)
+            figure.add_trace(_sources_by_targets(shown, *sides, arm, place == 0), 1, column)
     figure.update_layout(coloraxis={"colorscale": QUALITY, **span, "colorbar": {"title": {"text": "dB"}}})
     figure.update_layout(coloraxis_colorbar={"thickness": 12, "outlinewidth": 0})
     figure.update_xaxes(title="target", type="category", showgrid=False)
@@ -172,8 +175,7 @@ def transfer_matrix(table: pd.DataFrame, after: str) -> str:
     figure.update_yaxes(title="source", col=1)
     if len(levels) > 1:
         figure.update_layout(updatemenus=[_chooser(levels)])
-    rows = table["source"].nunique()
-    return _box(figure, 210 + 48 * rows, "Test PSNR of every source on every target", top=90)
+    return _box(figure, 210 + 48 * len(sides[0]), "Test PSNR of every source on every target", top=90)
 
 
 def _add_trials(figure: go.Figure, trials: Sequence[Trial], name: str, stopped: bool) -> None:
@@ -193,15 +195,16 @@ def _add_trials(figure: go.Figure, trials: Sequence[Trial], name: str, stopped: 
     )
 
 
-def _sources_by_targets(table: pd.DataFrame, arm: str, visible: bool) -> go.Heatmap:
-    sources, targets = sorted(set(table["source"])), sorted(set(table["target"]))
-    grid = table.set_index(["source", "target"])
-    values = grid[arm].unstack().reindex(index=sources, columns=targets).to_numpy(float)
+def _sources_by_targets(
+    table: pd.DataFrame, sources: Sequence[str], targets: Sequence[str], arm: str, visible: bool
+) -> go.Heatmap:
+    pairs = {(row["source"], row["target"]): row for row in table.to_dict("records")}
+    found = [[pairs.get((source, target)) for target in targets] for source in sources]
     return go.Heatmap(
-        x=targets,
-        y=sources,
-        z=_numbers(values),
-        text=[[_said_of_pair(grid, source, target) for target in targets] for source in sources],
+        x=list(targets),
+        y=list(sources),
+        z=_numbers(np.array([[row[arm] if row else np.nan for row in rows] for rows in found], float)),
+        text=[[_said_of_pair(row) if row else "" for row in rows] for rows in found],
         texttemplate="%{z:.1f}",
         hovertemplate="%{y} → %{x}%{text}<extra></extra>",
         hoverongaps=False,
@@ -212,10 +215,7 @@ def _sources_by_targets(table: pd.DataFrame, arm: str, visible: bool) -> go.Heat
     )
 
 
-def _said_of_pair(grid: pd.DataFrame, source: str, target: str) -> str:
-    if (source, target) not in grid.index:
-        return ""
-    row = grid.loc[(source, target)]
+def _said_of_pair(row: Mapping[Hashable, Any]) -> str:
     gain = f"{row['gain_mean']:+.2f} dB"
     if pd.notna(row["gain_low"]):
         gain += f" [{row['gain_low']:+.2f}, {row['gain_high']:+.2f}]"
@@ -259,7 +259,7 @@ def _floor(trials: Sequence[Trial]) -> float:
     return float(np.quantile([trial.first_psnr for trial in trials], 0.1)) - 0.1
 
 
-def _numbers(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> list[list[float | None]]:
+def _numbers(values: NDArray[np.float64]) -> list[list[float | None]]:
     """Rows of numbers; None where there is none. plotly would write arrays as base64, which no reader could check."""
     return [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in values]
 

@@ -17,7 +17,7 @@ MAIN = "psnr_targetrange_noscale"
 NOUNS = {
     "direct": "direct use",
     "finetune": "fine-tuning",
-    "finetune_equal": "fine-tuning for as long as from scratch",
+    "finetune_equal": "long fine-tuning",
     "scratch": "training from scratch",
 }
 """arms as the subject of a sentence"""
