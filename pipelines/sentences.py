@@ -88,11 +88,14 @@ def standing(compared: Comparison, margin_db: float, is_best: bool) -> str:
 
 def against_best(compared: Comparison) -> str:
     """A difference to the best in dB, with its interval."""
-    found = Estimate(compared.mean, compared.low, compared.high, 0)
-    signed = f"{number(compared.mean, 2, signed=True)} dB"
-    if found.low is None or found.high is None:
-        return signed
-    return f"{signed} [{number(found.low, 2, signed=True)}, {number(found.high, 2, signed=True)}]"
+    return f"{number(compared.mean, 2, signed=True)} dB {signed_interval(compared)}".strip()
+
+
+def signed_interval(compared: Comparison) -> str:
+    """`[low, high]`, rounded; empty with too few cells."""
+    if compared.low is None or compared.high is None:
+        return ""
+    return f"[{number(compared.low, 2, signed=True)}, {number(compared.high, 2, signed=True)}]"
 
 
 def on_test(reached: Estimate, chosen: str, scores: pd.DataFrame, bootstrap: Bootstrap) -> str:

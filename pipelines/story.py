@@ -44,15 +44,17 @@ class Row:
     """An arm or a finalist on the validation cells, as a row of a table."""
 
     title: str
+    details: str
+    """what is frozen, and the learning rate"""
     psnr: str
     seeds: str
     """lowest and highest, in dB; empty with one seed"""
     steps: str
     tflop: str
     seconds: str
-    frozen: str
-    rate: str
-    against_best: str
+    difference: str
+    """to the best"""
+    interval: str
     standing: str
     chosen: bool
 
@@ -202,17 +204,22 @@ def _row(each: Contender, decision: Decision, title: str) -> Row:
     is_best = each.name == decision.best
     return Row(
         title=title,
+        details="" if each.learning_rate is None else _details(each),
         psnr=f"{number(each.val_psnr, 2)} dB",
         seeds=f"{number(low, 2)} to {number(high, 2)}" if len(each.repeats) > 1 else "",
         steps=f"{each.steps:.0f}",
         tflop=f"{each.tflop:.3g}",
         seconds=f"{each.seconds:.0f}",
-        frozen=each.frozen,
-        rate="–" if each.learning_rate is None else f"{each.learning_rate:.2g}",
-        against_best="–" if is_best else sentences.against_best(compared),
+        difference="–" if is_best else f"{number(compared.mean, 2, signed=True)} dB",
+        interval="" if is_best else sentences.signed_interval(compared),
         standing=sentences.standing(compared, decision.margin_db, is_best),
         chosen=each.name == decision.chosen,
     )
+
+
+def _details(each: Contender) -> str:
+    frozen = "" if each.name == each.frozen else f"{sentences.freezing(each.frozen)}, "
+    return f"{frozen}learning rate {each.learning_rate:g}"
 
 
 def _pictures(study: StudyRecord) -> Pictures:

@@ -1,5 +1,6 @@
 """Figures of a study as SVG to stand inside a page: its text is text, its ink the colour of the page's."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -157,10 +158,8 @@ def quality_and_cost(offers: Sequence[Offer], margin_db: float) -> str:
         _draw_offer(axes, offer, max(offer.tflop, free))
     _fit_differences(axes, offers, margin_db)
     axes.set_xscale("log")
-    axes.margins(x=0.2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tflop, _: f"{tflop:g}"))
-    axes.minorticks_off()
-    axes.set_xlabel("compute of one training (TFLOP); direct use needs none")
+    _fit_costs(axes, [offer.tflop for offer in offers], free)
+    axes.set_xlabel("compute of one training (TFLOP)")
     axes.set_ylabel("PSNR minus the best arm (dB)")
     _grid(axes, "y")
     return _svg(figure, "Validation PSNR of each arm minus the best, by compute")
@@ -180,6 +179,7 @@ def time_to_quality(curves: Sequence[Curve], direct_psnr: float, goal: Goal) -> 
         ends[curve.arm] = (float(steps[-1]), float(psnrs[-1]))
     axes.plot([first, last], [direct_psnr] * 2, color=ARMS["direct"], linewidth=1.5, linestyle=DASHED)
     axes.plot([first, last], [goal.psnr] * 2, color=ARMS["scratch"], linewidth=1, alpha=0.6)
+    _hide_the_start(axes, [direct_psnr, goal.psnr])
     _label_ends(axes, {**ends, "direct": (last, direct_psnr)})
     axes.set_xscale("log")
     for arm, step in (("finetune", goal.reached), ("scratch", goal.scratch)):
@@ -236,6 +236,12 @@ def _figure(height_in: float) -> tuple[Figure, Any]:
     return figure, figure.subplots(subplot_kw={"facecolor": "none"})
 
 
+def _hide_the_start(axes: Any, levels: Sequence[float]) -> None:
+    """A network that has just begun is far below all that is compared, and would take most of the height."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, min(levels) - max(high - min(levels), 0.5)), high)
+
+
 def _draw_mark(axes: Any, place: int, mark: Mark, sizes: Sequence[Size]) -> None:
     """A ring around a point of a curve; what it means stands above the figure."""
     height = next(size.mean for size in sizes if (size.arm, size.cells) == (mark.arm, mark.cells))
@@ -259,12 +265,22 @@ def _draw_offer(axes: Any, offer: Offer, tflop: float) -> None:
     axes.annotate(
         TITLES[offer.arm],
         (tflop, offer.mean),
-        xytext=(9, 0),
+        xytext=(8, -4) if offer.arm == "direct" else (0, -16 if offer.arm == "scratch" else 8),
         textcoords="offset points",
-        va="center",
+        ha="left" if offer.arm == "direct" else "center",
         color=ARMS[offer.arm],
         weight="bold",
     )
+
+
+def _fit_costs(axes: Any, tflops: Sequence[float], free: float) -> None:
+    """Powers of ten, and the place of what costs nothing."""
+    dearest = max(*tflops, free)
+    powers = range(math.floor(math.log10(2 * free)), math.ceil(math.log10(dearest)) + 1)
+    ticks = [10.0**power for power in powers if 2 * free < 10.0**power <= 4 * dearest]
+    axes.set_xlim(free / 2, 4 * dearest)
+    axes.set_xticks([free, *ticks], ["none", *(f"{tick:g}" for tick in ticks)])
+    axes.minorticks_off()
 
 
 def _fit_differences(axes: Any, offers: Sequence[Offer], margin_db: float) -> None:

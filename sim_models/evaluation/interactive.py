@@ -25,7 +25,8 @@ STARTER = """
     (_, name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim());
   const draw = () => document.querySelectorAll(".plot").forEach(box => {
     const { data, layout } = JSON.parse(named(box.parentElement.querySelector("script").textContent));
-    Plotly.react(box, data, layout, { responsive: true, displaylogo: false, displayModeBar: "hover" });
+    const modeBarButtons = [["zoom2d", "pan2d", "resetScale2d", "toImage"]];
+    Plotly.react(box, data, layout, { responsive: true, displaylogo: false, modeBarButtons });
   });
   draw();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
@@ -264,7 +265,7 @@ def _numbers(values: NDArray[np.float64]) -> list[list[float | None]]:
     return [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in values]
 
 
-def _box(figure: go.Figure, height: int, label: str, top: int = 44) -> str:
+def _box(figure: go.Figure, height: int, label: str, top: int = 64) -> str:
     """A place in the page, and the numbers that are drawn there."""
     axis = {"gridcolor": LINE, "linecolor": LINE, "zeroline": False, "automargin": True}
     figure.update_layout(
