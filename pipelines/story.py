@@ -218,7 +218,7 @@ def _row(each: Contender, decision: Decision, title: str) -> Row:
 
 
 def _details(each: Contender) -> str:
-    frozen = "" if each.name == each.frozen else f"{sentences.freezing(each.frozen)}, "
+    frozen = "" if each.name in (each.frozen, "scratch") else f"{sentences.freezing(each.frozen)}, "
     return f"{frozen}learning rate {each.learning_rate:g}"
 
 

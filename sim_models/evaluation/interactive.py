@@ -74,10 +74,10 @@ def quality_and_compute(trials: Sequence[Trial]) -> str:
         y=[trial.psnr for trial in front],
         mode="lines",
         line={"color": ACCENT, "width": 2, "shape": "hv"},
-        name="no other is better and cheaper",
+        name="best for their cost",
         hoverinfo="skip",
     )
-    for stopped, name in ((False, "ran to its end"), (True, "stopped at a rung")):
+    for stopped, name in ((False, "ran to the end"), (True, "stopped")):
         _add_trials(figure, [trial for trial in trials if trial.stopped == stopped], name, stopped)
     figure.update_xaxes(title="compute of a whole fine-tune (TFLOP)", rangemode="tozero")
     figure.update_yaxes(title="validation PSNR (dB)")
@@ -129,7 +129,7 @@ def lattice(stages: Sequence[str], trials: Sequence[Trial]) -> str:
 def curves(trials: Sequence[Trial]) -> str:
     """Validation PSNR of every trial at every look: which were stopped at a rung, and which went on."""
     figure = go.Figure()
-    for stopped, colour, name in ((True, MUTED, "stopped at a rung"), (False, ACCENT, "ran to its end")):
+    for stopped, colour, name in ((True, MUTED, "stopped at a rung"), (False, ACCENT, "ran to the end")):
         group = [trial for trial in trials if trial.stopped == stopped]
         for place, trial in enumerate(group):
             figure.add_scatter(
@@ -164,11 +164,11 @@ def transfer_matrix(table: pd.DataFrame, after: str) -> str:
         "cmin": table[["direct", "finetune"]].min().min(),
         "cmax": table[["direct", "finetune"]].max().max(),
     }
-    sides = [list(dict.fromkeys(table[side])) for side in ("source", "target")]
+    sources, targets = (list(dict.fromkeys(table[side])) for side in ("source", "target"))
     for place, level in enumerate(levels):
         shown = table[table["level"] == level]
         for column, arm in enumerate(("direct", "finetune"), 1):
-            figure.add_trace(_sources_by_targets(shown, *sides, arm, place == 0), 1, column)
+            figure.add_trace(_sources_by_targets(shown, sources, targets, arm, place == 0), 1, column)
     figure.update_layout(coloraxis={"colorscale": QUALITY, **span, "colorbar": {"title": {"text": "dB"}}})
     figure.update_layout(coloraxis_colorbar={"thickness": 12, "outlinewidth": 0})
     figure.update_xaxes(title="target", type="category", showgrid=False)
@@ -176,7 +176,7 @@ def transfer_matrix(table: pd.DataFrame, after: str) -> str:
     figure.update_yaxes(title="source", col=1)
     if len(levels) > 1:
         figure.update_layout(updatemenus=[_chooser(levels)])
-    return _box(figure, 210 + 48 * len(sides[0]), "Test PSNR of every source on every target", top=90)
+    return _box(figure, 210 + 48 * len(sources), "Test PSNR of every source on every target", top=90)
 
 
 def _add_trials(figure: go.Figure, trials: Sequence[Trial], name: str, stopped: bool) -> None:
@@ -267,7 +267,13 @@ def _numbers(values: NDArray[np.float64]) -> list[list[float | None]]:
 
 def _box(figure: go.Figure, height: int, label: str, top: int = 64) -> str:
     """A place in the page, and the numbers that are drawn there."""
-    axis = {"gridcolor": LINE, "linecolor": LINE, "zeroline": False, "automargin": True}
+    axis = {
+        "gridcolor": LINE,
+        "linecolor": LINE,
+        "zeroline": False,
+        "automargin": True,
+        "title_font_size": 13,
+    }
     figure.update_layout(
         template="none",
         height=height,
