@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui benchmark benchmark-small benchmark-recon recon-runner clean
+.PHONY: help setup repro test check ui benchmark benchmark-small benchmark-transfer benchmark-recon recon-runner clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -20,7 +20,7 @@ $(READY): pyproject.toml requirements.lock infra/setup.sh
 	touch $@
 
 repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than the one in params.yaml
-	@$(IN_VENV) cd $(STUDY) && mkdir -p transfers reports/transfers && time dvc repro
+	@$(IN_VENV) cd $(STUDY) && mkdir -p transfers reports/transfers reports/carried && time dvc repro
 	@echo "Report: $(STUDY)/reports/index.html. Runs and models: make ui"
 
 test: $(READY)  ## pass the tests
@@ -42,6 +42,9 @@ benchmark: $(READY)  ## train every recipe at equal compute, or what is left of 
 benchmark-small: $(READY)  ## the same with six recipes, hardly trained: minutes; writes build/benchmark_recipes.md
 	@$(MAKE) --no-print-directory repro STUDY=studies/recipes_small
 	@$(IN_VENV) python benchmarks/recipes/document.py studies/recipes_small build/benchmark_recipes.md
+
+benchmark-transfer: $(READY)  ## the search for freeze ranges beside trying everything; after repro; writes docs/benchmark_transfer.md
+	@$(IN_VENV) python benchmarks/transfer/bench.py docs/benchmark_transfer.md
 
 benchmark-recon: $(READY)  ## measure classical SIM against known truth, beside a peer; writes docs/benchmark_reconstruction.md
 	@$(IN_VENV) python benchmarks/recon/bench.py

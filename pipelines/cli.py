@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipelines import registry_cli
 from pipelines.stage import exit_code
 from sim_models.field import FrameOrder
 
@@ -17,8 +18,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Inspect, reconstruct and restore raw SIM stacks, and compress what restores them.",
+    help="Inspect, reconstruct and restore raw SIM stacks, compress what restores them, and keep its registry.",
 )
+app.add_typer(registry_cli.app, name="registry")
 # Images and models are imported inside the commands: `--help` should not wait for torch.
 
 

@@ -1,7 +1,7 @@
 """Stage `evaluate`: open the sealed test cells of a model or of a transfer, once, for all its arms."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +20,12 @@ from pipelines.stage import (
 )
 from sim_models.config import BadInput
 from sim_models.evaluation.panels import save_panel
+from sim_models.evaluation.report import MAIN
 from sim_models.evaluation.scores import Restored, restore, score
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import Tracker, data_version
+from sim_models.transfer.study import ARMS
 
 METRICS_FOR_DVC = ("psnr_targetrange_noscale", "ssim_targetrange_noscale")
 DIGITS = 4
@@ -31,21 +33,28 @@ DIGITS = 4
 
 
 def main(kind: str, key: str) -> None:
-    """Write `reports/<kind>/<key>`, kind being `models` or `transfers`: scores, panels and `metrics.json`."""
+    """Write `reports/<kind>/<key>`, kind being `models` or `transfers`: scores, panels and `metrics.json`.
+
+    Panels are of the first test cell, and for every arm of the one that it restores worst.
+    """
     params = read_params()
     structure, arms = read_arms(params, kind, key)
     prepared = Prepared.open(DATA / "fields" / structure)
     evaluation, out = params.evaluation, REPORTS / kind / key
     tables: list[pd.DataFrame] = []
     shown: dict[str, Restored] = {}
+    worst: dict[tuple[str, str], tuple[float, Restored]] = {}
     with whole_folder(out / "details") as details:
         for restored in restore(prepared.fields("test"), arms, params.reconstruction):
             tables.append(score(restored, evaluation.border_px))
             shown.setdefault(restored.field.level, restored)
+            _keep_worst(worst, arms, restored, tables[-1])
         table = pd.concat(tables, ignore_index=True)
         table.to_csv(details / "scores.csv", index=False, float_format="%.6g")
         for level, restored in shown.items():
             save_panel(restored, table, details / f"panel_{level}.png")
+        for (arm, level), (_, restored) in worst.items():
+            save_panel(restored, table, details / f"worst_{arm}_{level}.png")
     means = _means(table)
     write_whole(out / "metrics.json", json.dumps(means, indent=2) + "\n")
     _log(f"evaluate {key}", means, out / "details", prepared, params)
@@ -56,9 +65,22 @@ def read_arms(params: Params, kind: str, key: str) -> tuple[str, dict[str, Resto
     if kind == "models":
         return params.model(key).structure, {"scratch": Restorer.load(MODELS / key)}
     if kind == "transfers":
-        arms = ("direct", "finetune", "scratch")
-        return params.transfer(key).structure, {arm: Restorer.load(TRANSFERS / key / arm) for arm in arms}
+        return params.transfer(key).structure, {arm: Restorer.load(TRANSFERS / key / arm) for arm in ARMS}
     raise BadInput(f"'{kind}' cannot be evaluated; choose models or transfers")
+
+
+def _keep_worst(
+    worst: dict[tuple[str, str], tuple[float, Restored]],
+    arms: Iterable[str],
+    restored: Restored,
+    scores: pd.DataFrame,
+) -> None:
+    """Keep the field with the lowest PSNR of each arm and light level, for model cards."""
+    for arm in arms:
+        value = float(scores[(scores["arm"] == arm) & (scores["metric"] == MAIN)]["value"].item())
+        key = arm, restored.field.level
+        if key not in worst or value < worst[key][0]:
+            worst[key] = value, restored
 
 
 def _means(table: pd.DataFrame) -> dict[str, dict[str, float]]:

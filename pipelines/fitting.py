@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,14 @@ class Lab:
         """The lab of a study, at the place and the tracking server that the environment names."""
         return Lab(Place.from_environment(), Tracker.open(params.study, project_root()), params.evaluation)
 
+    def refuse_private_runs(self) -> None:
+        """Workers on other machines would write their runs to a file of the same name over there."""
+        if self.tracker.uri.startswith("sqlite:") and num_nodes() > 1:
+            raise BadInput(
+                f"the Ray cluster has {num_nodes()} nodes, but runs go to the file {self.tracker.uri}, which only one "
+                "of them sees; start an MLflow server and name it in MLFLOW_TRACKING_URI"
+            )
+
 
 def fit_and_save(
     job: Job, name: str, folder: Path, lab: Lab, here: Bench, parent: Run | None = None
@@ -90,7 +98,7 @@ def fit_and_save(
 
     Called again on the same bench, training and its MLflow run go on where they stood.
     """
-    _refuse_private_runs(lab.tracker)
+    lab.refuse_private_runs()
     laid_out = lay_out(job)  # refuses what does not fit before a run is made and workers start
     key = here.key(job_key(job))
     tags = {"sim.kind": "training", **data_tags(job)}
@@ -102,14 +110,17 @@ def fit_and_save(
         restorer.save(folder)
         run.tags({WEIGHTS: restorer.weights_sha256})
         run.metrics({"best_val_psnr": state.best_psnr, "best_step": state.best_step})
-        run.folder(_pictures(job, restorer, here.folder / f"{key}.pictures", lab.evaluation), "validation")
+        drawn = pictures(
+            Prepared.open(Path(job.dataset)), folder, here.folder / f"{key}.pictures", lab.evaluation
+        )
+        run.folder(drawn, "validation")
     return state
 
 
-def _pictures(job: Job, restorer: Restorer, folder: Path, evaluation: Evaluation) -> Path:
+def pictures(prepared: Prepared, model: Path, folder: Path, evaluation: Evaluation) -> Path:
     """The first validation cell at every light level, as it was, restored, and what is wrong with it."""
     folder.mkdir(exist_ok=True)
-    fields = Prepared.open(Path(job.dataset)).fields("val")
+    restorer, fields = Restorer.load(model), prepared.fields("val")
     first = [field for field in fields if field.cell == fields[0].cell]
     for restored in restore(first, {restorer.card.arm: restorer}):
         table = score(restored, evaluation.border_px)
@@ -117,20 +128,10 @@ def _pictures(job: Job, restorer: Restorer, folder: Path, evaluation: Evaluation
     return folder
 
 
-def _refuse_private_runs(tracker: Tracker) -> None:
-    """Workers on other machines would write their runs to a file of the same name over there."""
-    if tracker.uri.startswith("sqlite:") and num_nodes() > 1:
-        raise BadInput(
-            f"the Ray cluster has {num_nodes()} nodes, but runs go to the file {tracker.uri}, which only one of "
-            "them sees; start an MLflow server and name it in MLFLOW_TRACKING_URI"
-        )
-
-
-def write_curves(key: str, states: Mapping[str, State]) -> None:
-    """Write `reports/curves/<key>.csv`: loss and validation PSNR of every arm by step. No times: they never repeat."""
+def write_curves(key: str, state: State) -> None:
+    """Write `reports/curves/<key>.csv`: loss and validation PSNR by step. No times: they never repeat."""
     rows = [
-        {"arm": arm, "step": step, **{name: value for name, value in metrics.items() if name != "seconds"}}
-        for arm, state in states.items()
+        {"arm": "scratch", "step": step, **{n: value for n, value in metrics.items() if n != "seconds"}}
         for step, metrics in state.curve
     ]
     write_whole(

@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from sim_models.config import BadInput, Settings, choice_of, parse, read_yaml
 from sim_models.evaluation.gate import GateSettings
 from sim_models.evaluation.intervals import Bootstrap
+from sim_models.freeze import FreezeRange
 from sim_models.optics.reconstruct import ReconstructionSettings
 from sim_models.recipe import AnyNetwork, Recipe
 from sim_models.recipes import find
@@ -38,6 +39,14 @@ class Structure(Settings):
     seed: NonNegativeInt
     series: AnySeries | None = None
     """what is taken of a cell; None: raw SIM stacks"""
+    licence: str | None = None
+    """of the images it is drawn from, for model cards, as `CC BY 4.0`; None: not stated"""
+
+    @property
+    def licence_of_data(self) -> str | None:
+        """What a card may say: what is simulated by our own code needs none."""
+        simulated = getattr(self.objects, "folder", None) is None
+        return self.licence or ("simulated, no licence needed" if simulated else None)
 
 
 class RecipeChoice(Settings):
@@ -100,6 +109,25 @@ class Transfer(Settings):
     study: StudySettings
 
 
+class Matrix(Settings):
+    """The transfer matrix: every source carried to every target with little effort."""
+
+    sources: tuple[str, ...]
+    """keys of `models`"""
+    targets: tuple[str, ...]
+    """keys of `structures` or `derived`"""
+    finetune: TrainingSettings | None
+    """None only where there is no source"""
+    frozen: FreezeRange
+    """of every fine-tune; which range is best is the question of `transfers`"""
+
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> Self:
+        if self.sources and self.finetune is None:
+            raise ValueError("finetune must say how sources are trained; leave sources empty for no matrix")
+        return self
+
+
 class Evaluation(Settings):
     """How restored test fields are scored."""
 
@@ -124,6 +152,7 @@ class Params(Settings):
     """of the classical SIM that every study compares with"""
     derived: dict[str, Derived]
     models: dict[str, Model]
+    matrix: Matrix
     transfers: dict[str, Transfer]
     evaluation: Evaluation
     gate: GateSettings
@@ -153,6 +182,8 @@ class Params(Settings):
         for key, transfer in self.transfers.items():
             named.append((f"transfers.{key}.structure", transfer.structure, fields))
             named.append((f"transfers.{key}.source", transfer.source, models))
+        named += [("matrix.sources", name, models) for name in self.matrix.sources]
+        named += [("matrix.targets", name, fields) for name in self.matrix.targets]
         wrong = [
             f"{where} is '{name}', but there are only {', '.join(known)}"
             for where, name, known in named
@@ -189,6 +220,10 @@ class Params(Settings):
         """Address, crop and network of every training."""
         for key, model in self.models.items():
             yield f"models.{key}.training", model.training.crop_px, model.recipe.in_full().network
+        for source in self.matrix.sources:
+            if source in self.models and self.matrix.finetune:
+                network = self.models[source].recipe.in_full().network
+                yield "matrix.finetune", self.matrix.finetune.crop_px, network
         for key, each in self.transfers.items():
             if each.source in self.models:
                 network = self.models[each.source].recipe.in_full().network
@@ -203,6 +238,10 @@ class Params(Settings):
     def structure(self, key: str) -> Structure:
         """A structure by its key."""
         return _entry(self.structures, key, "structures")
+
+    def licence_of(self, key: str) -> str | None:
+        """Licence of the data of a structure, or of what fields are derived from."""
+        return self.structure(self.derived[key].structure if key in self.derived else key).licence_of_data
 
     def derived_fields(self, key: str) -> Derived:
         """Derived fields by their key."""

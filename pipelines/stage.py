@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sim_models.config import BadInput
+from sim_models.config import BadInput, Refused
 
 DATA = Path("data")
 MODELS = Path("models")
@@ -19,7 +19,7 @@ REPORTS = Path("reports")
 RUNS = Path("runs")
 """checkpoints and studies under way; what lets an interrupted stage go on; DVC does not know it"""
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, REFUSED, INTERRUPTED = 2, 3, 130
 
 
 PR_SET_PDEATHSIG = 1
@@ -40,12 +40,12 @@ def _end_with_parent() -> None:
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do `work`; bad input becomes one sentence on stderr and exit code 2, without a traceback."""
+    """Do `work`; bad input becomes one sentence on stderr and exit code 2 (3 where a rule forbids it), no traceback."""
     try:
         work()
     except BadInput as error:
         print(f"error: {error}{_advice(error)}", file=sys.stderr)
-        return BAD_INPUT
+        return REFUSED if isinstance(error, Refused) else BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED

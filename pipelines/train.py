@@ -28,7 +28,7 @@ def main(key: str) -> None:
     lab = Lab.open(params)
     with bench(job_key(job)) as here, cluster():
         state = fit_and_save(job, f"train {key}", MODELS / key, lab, here)
-        write_curves(key, {"scratch": state})
+        write_curves(key, state)
 
 
 def _refuse_missing(key: str, model: Model, prepared: Prepared) -> None:

@@ -1,22 +1,18 @@
-"""Stage `transfer`: carry a model to another structure, directly, fine-tuned and from scratch."""
+"""Stage `transfer`: carry a model to another structure; how, with how many stacks, and how sure."""
 
-from pathlib import Path
+import pandas as pd
 
-from pipelines.fitting import Bench, Lab, bench, data_folder, data_tags, fit_and_save, job_key, write_curves
-from pipelines.params import Transfer, read_params
-from pipelines.stage import DATA, MODELS, TRANSFERS, digest, run, whole_folder
-from sim_models.freeze import FreezeRange
+from pipelines.fitting import Bench, Lab, bench, data_folder, data_tags, job_key, pictures
+from pipelines.params import read_params
+from pipelines.stage import DATA, MODELS, REPORTS, TRANSFERS, digest, run, whole_folder, write_whole
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
-from sim_models.tracking.runs import Run, Tracker
+from sim_models.tracking.runs import WEIGHTS, Run, Tracker
 from sim_models.training.distributed import cluster
-from sim_models.training.job import Job, lay_out
-from sim_models.training.loop import State
-from sim_models.transfer.search import TrialRecord, best, search
-from sim_models.transfer.study import Arm, ArmName, StudyRecord, choose, direct_arm
-from sim_models.transfer.trials import advance
-
-NOTHING = FreezeRange(start=0, end=0)
+from sim_models.training.job import Job
+from sim_models.transfer.search import Stretch, TrialRecord
+from sim_models.transfer.study import Listener, Sources, Study, StudyRecord, jobs_of
+from sim_models.transfer.trials import Trials
 
 
 def main(key: str) -> None:
@@ -24,90 +20,108 @@ def main(key: str) -> None:
     params = read_params()
     transfer = params.transfer(key)
     lab = Lab.open(params)
-    scratch, finetune = jobs(transfer)
-    study_key = digest(job_key(scratch), job_key(finetune), transfer.study.search.model_dump_json())
-    tags = {"sim.kind": "study", "sim.source": transfer.source, **data_tags(finetune)}
+    dataset = (DATA / "fields" / transfer.structure).resolve()
+    source = MODELS / transfer.source
+    scratch, finetune = jobs_of(transfer.study, Restorer.load(source).recipe, str(dataset), source)
     settings = transfer.model_dump(mode="json")
+    tags = {"sim.kind": "study", "sim.source": transfer.source, **data_tags(finetune)}
     with (
-        bench(study_key) as here,
+        bench(digest(job_key(scratch), job_key(finetune), transfer.study.model_dump_json())) as here,
         whole_folder(TRANSFERS / key) as folder,
-        lab.tracker.run(f"transfer {key}", here.key("study"), settings, tags) as study,
+        lab.tracker.run(f"transfer {key}", here.key("study"), settings, tags) as parent,
         cluster(),
     ):
-        study.dataset(data_folder(finetune), tags["sim.split"], "training")
-        source = Restorer.load(Path(str(finetune.source)))
-        source.save(folder / "direct")
-        direct = direct_arm(source, Prepared.open(Path(finetune.dataset)))
-        scratch_state = fit_and_save(scratch, f"scratch {key}", folder / "scratch", lab, here, study)
-        trials = search(
-            finetune,
-            transfer.study.search,
-            here.folder / "search.journal",
-            advance,
-            told=lambda trial: _log(trial, here, lab.tracker, study),
+        lab.refuse_private_runs()
+        parent.dataset(data_folder(finetune), tags["sim.split"], "training")
+        trials = Trials(here.folder / "trials")
+        study = Study(
+            settings=transfer.study,
+            prepared=Prepared.open(dataset),
+            folder=str(dataset),
+            trials=trials,
+            bootstrap=params.evaluation.bootstrap,
+            listener=Diary(here, lab.tracker, parent, trials).listener,
         )
-        finetune = _with_best(finetune, trials)
-        finetune_state = fit_and_save(finetune, f"finetune {key}", folder / "finetune", lab, here, study)
-        arms = (direct, _arm("finetune", finetune, finetune_state), _arm("scratch", scratch, scratch_state))
-        write_curves(key, {"scratch": scratch_state, "finetune": finetune_state})
-        chosen, why = choose(arms, transfer.study.margin_db)
-        record = StudyRecord(
-            source=transfer.source,
-            structure=transfer.structure,
-            arms=arms,
-            trials=tuple(trials),
-            stages=tuple(source.network.stages()),
-            chosen=chosen,
-            why=why,
-        )
+        record = study.run(Sources({transfer.source: source}), folder)
         (folder / "study.json").write_text(record.model_dump_json(indent=2) + "\n")
-        study.tags({"sim.chosen": chosen, "mlflow.note.content": why})
-        study.metrics({f"val_psnr_{arm.name}": arm.val_psnr for arm in arms})
-        study.text(record.model_dump_json(indent=2), "study.json")
+        write_curves(key, record)
+        for arm in ("finetune", "finetune_equal", "scratch"):
+            drawn = pictures(study.prepared, folder / arm, here.folder / f"{arm}.pictures", lab.evaluation)
+            parent.folder(drawn, f"validation/{arm}")
+        log(parent, record)
 
 
-def jobs(transfer: Transfer) -> tuple[Job, Job]:
-    """The job from scratch and the fine-tuning job; both have the recipe of the source."""
-    folder = MODELS / transfer.source
-    scratch = Job(
-        recipe=Restorer.load(folder).recipe,
-        training=transfer.study.scratch,
-        dataset=str((DATA / "fields" / transfer.structure).resolve()),
-        source=None,
-        frozen=NOTHING,
+class Diary:
+    """Makes every trial and every training of a study a run of its own, a child of the study's."""
+
+    def __init__(self, here: Bench, tracker: Tracker, parent: Run, trials: Trials) -> None:
+        self.here, self.tracker, self.parent, self.trials = here, tracker, parent, trials
+
+    @property
+    def listener(self) -> Listener:
+        """What a study tells."""
+        return Listener(self.trial, self.fit)
+
+    def trial(self, trial: TrialRecord) -> None:
+        """A trial of the search has ended."""
+        settings = {"freeze": trial.label, "learning_rate": trial.learning_rate, "stopped": trial.pruned}
+        key = self.here.key("trial", str(trial.number))
+        name = f"trial {trial.number} freeze {trial.label}"
+        with self.tracker.run(name, key, settings, {"sim.kind": "trial"}, self.parent) as run:
+            for step, psnr in trial.curve:
+                run.logger(step, {"val_psnr": psnr})
+            run.metrics({"best_val_psnr": trial.val_psnr, "tflop": trial.tflop, "seconds": trial.seconds})
+
+    def fit(self, name: str, job: Job, stretch: Stretch) -> None:
+        """A training has come to its end."""
+        restorer = self.trials.restorer(job, stretch)
+        tags = {"sim.kind": "training", WEIGHTS: restorer.weights_sha256, **data_tags(job)}
+        settings = job.model_dump(mode="json")
+        with self.tracker.run(name, self.here.key("fit", name), settings, tags, self.parent) as run:
+            for step, metrics in stretch.state.curve:
+                run.logger(step, metrics)
+            run.metrics({"best_val_psnr": stretch.state.best_psnr, "best_step": stretch.state.best_step})
+
+
+def log(run: Run, record: StudyRecord) -> None:
+    """What a study came to, at its run."""
+    decision = record.decision
+    run.tags(
+        {
+            "sim.chosen": decision.chosen,
+            "sim.verdict": decision.verdict,
+            "sim.frozen": record.arm("finetune").frozen,
+        }
     )
-    finetune = {"training": transfer.study.finetune, "source": str(folder.resolve())}
-    return scratch, scratch.model_copy(update=finetune)
-
-
-def _with_best(job: Job, trials: list[TrialRecord]) -> Job:
-    winner = best(trials)
-    training = job.training.model_copy(update={"learning_rate": winner.learning_rate})
-    return job.model_copy(update={"training": training, "frozen": winner.frozen})
-
-
-def _arm(name: ArmName, job: Job, state: State) -> Arm:
-    return Arm(
-        name=name,
-        val_psnr=state.best_psnr,
-        steps=state.step,
-        best_step=state.best_step,
-        seconds=state.seconds,
-        frozen=job.frozen.label(lay_out(job).network),
-        learning_rate=job.training.learning_rate,
+    run.metrics(
+        {
+            **{f"val_psnr_{arm.name}": arm.val_psnr for arm in record.arms},
+            **{f"tflop_{arm.name}": arm.tflop for arm in record.arms},
+            **{f"tflop_spent_{part}": spent for part, spent in record.spent_tflop.items()},
+        }
     )
+    run.text(record.model_dump_json(indent=2), "study.json")
 
 
-def _log(trial: TrialRecord, here: Bench, tracker: Tracker, study: Run) -> None:
-    """Each trial is a run of its own, a child of its study."""
-    settings = {"freeze": trial.label, "learning_rate": trial.learning_rate, "pruned": trial.pruned}
-    key = here.key("trial", str(trial.number))
-    with tracker.run(
-        f"trial {trial.number} freeze {trial.label}", key, settings, {"sim.kind": "trial"}, study
-    ) as run:
-        for step, psnr in trial.curve:
-            run.logger(step, {"val_psnr": psnr})
-        run.metrics({"best_val_psnr": trial.val_psnr, "trainable": trial.trainable, "seconds": trial.seconds})
+def write_curves(key: str, record: StudyRecord) -> None:
+    """Write `reports/curves/<key>.csv` and `<key>_cells.csv`: validation PSNR by step, and by training cells.
+
+    No times, for they never repeat.
+    """
+    by_step = [
+        {"arm": arm.name, "seed": each.seed, "step": step, "val_psnr": psnr}
+        for arm in record.arms
+        for each in arm.repeats
+        for step, psnr, _ in each.curve
+    ]
+    by_cells = [
+        {"arm": each.name, "cells": each.cells, "seed": repeat.seed, "val_psnr": repeat.val_psnr}
+        for each in record.learning
+        for repeat in each.repeats
+    ]
+    for name, rows in ((key, by_step), (f"{key}_cells", by_cells)):
+        table = pd.DataFrame(rows).to_csv(index=False, float_format="%.6g")
+        write_whole(REPORTS / "curves" / f"{name}.csv", table)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ class BadInput(ValueError):
     """What a person gave cannot be used: one sentence that says what, where and what to do."""
 
 
+class Refused(BadInput):
+    """What a person asked for was understood, and a rule forbids it: one sentence that says which."""
+
+
 class Settings(BaseModel):
     """Base of everything that is read from `params.yaml` or stored as JSON beside weights."""
 

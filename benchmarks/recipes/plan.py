@@ -347,12 +347,16 @@ def _training(own: Mapping[str, Any], first: bool) -> str:
 
 def _foot(plan: Plan) -> str:  # noqa: ARG001 - as its siblings
     return """\
+matrix: {sources: [], targets: [], finetune: null, frozen: {start: 0, end: 0}}
+
 transfers: {}
 
 gate:
   metric: psnr_targetrange_noscale
   above_baseline: {bicubic: 1.0}
   below_champion: 0.1
+  absolute: {ssim_targetrange_noscale: 0.65}
+  contradicted_percent: 5.0
 """
 
 

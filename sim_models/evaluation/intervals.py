@@ -99,8 +99,12 @@ def crossed_difference(
 def _redrawn(
     values: NDArray[np.float64], cells: NDArray[np.int64], random: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Means (R,) over these cells (R, C) and as many seeds, drawn from (seeds, cells)."""
-    seeds = random.integers(len(values), size=(len(cells), len(values)))
+    """Means (R,) over these cells (R, C) and seeds, drawn from (seeds, cells).
+
+    Seeds are two or three, of which as many drawn anew would scatter far too little: of m, m - 1 are drawn, which
+    makes up for it (Rao & Wu, JASA 83:231, 1988).
+    """
+    seeds = random.integers(len(values), size=(len(cells), max(1, len(values) - 1)))
     means: NDArray[np.float64] = values[seeds[:, :, None], cells[:, None, :]].mean(axis=(1, 2))
     return means
 

@@ -1,4 +1,7 @@
-"""The registry: restorers with a name, versions, aliases and parents."""
+"""The registry: restorers with a name, versions, aliases and parents.
+
+Who is champion is decided in `champions`, and nowhere else.
+"""
 
 import contextlib
 import io
@@ -27,8 +30,35 @@ from sim_models.field import AXES, Image, Role
 from sim_models.restorer import Restorer
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+PARENT = "sim.parent"
+"""tag: `NAME version N` of the registered model a version came from, or `none`"""
+CARD = "card"
+"""folder of a version's artifacts with its model card and the pictures in it"""
+LONGEST_DESCRIPTION = 4900
+"""characters; databases take 5000"""
 RUNS_WITH = ("torch", "numpy", "mlflow", "pydantic", "safetensors", "pyyaml", "scipy")
 """what a served restorer imports; written down with exact versions beside the model"""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model, as the registry has it."""
+
+    name: str
+    number: int
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        """How children name it as their parent."""
+        return f"{self.name} version {self.number}"
+
+    @property
+    def parent(self) -> str | None:
+        """`NAME version N` of the one it came from."""
+        parent = self.tags.get(PARENT, "none")
+        return None if parent == "none" else parent
 
 
 @dataclass(frozen=True)
@@ -81,10 +111,7 @@ class Registry:
                     pip_requirements=[f"{package}=={installed(package)}" for package in RUNS_WITH],
                 )
         client = client_of(self.uri)
-        if not any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
-            client.create_registered_model(
-                name, description=f"Restores SIM images of {restorer.card.structure}."
-            )
+        self._create(name, f"Restores SIM images of {restorer.card.structure}.")
         version = client.create_model_version(
             name,
             logged.model_uri,
@@ -102,13 +129,78 @@ class Registry:
         return None if version is None else int(version)
 
     def give(self, name: str, alias: str, version: int) -> None:
-        """Give an alias to a version; whoever held it loses it."""
+        """Give an alias to a version; whoever held it loses it.
+
+        Raises:
+            BadInput: if it is that of the champion, which only `Champions` gives.
+        """
+        if alias == CHAMPION:
+            raise BadInput(f"{name}: a champion must pass the gate; use `sim-models registry promote`")
         client_of(self.uri).set_registered_model_alias(name, alias, str(version))
 
     def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
         for key, value in tags.items():
             client_of(self.uri).set_model_version_tag(name, str(version), key, value)
+
+    def untag(self, name: str, version: int, key: str) -> None:
+        """Remove a tag of a version, if it is there."""
+        if key in self.version(name, version).tags:
+            client_of(self.uri).delete_model_version_tag(name, str(version), key)
+
+    def names(self) -> list[str]:
+        """Every registered model."""
+        return sorted(str(model.name) for model in client_of(self.uri).search_registered_models())
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions of a model, from first to last.
+
+        Raises:
+            BadInput: if there is no such model.
+        """
+        client = client_of(self.uri)
+        models = [
+            model for model in client.search_registered_models(f"name = '{name}'") if model.name == name
+        ]
+        if not models:
+            raise BadInput(
+                f"no model '{name}' is registered at {without_password(self.uri)}; "
+                f"there are {', '.join(self.names()) or 'none yet'}"
+            )
+        aliases = {alias: int(number) for alias, number in models[0].aliases.items()}
+        found = [
+            Version(
+                name,
+                int(each.version),
+                tuple(sorted(alias for alias, number in aliases.items() if number == int(each.version))),
+                dict(each.tags),
+            )
+            for each in client.search_model_versions(f"name = '{name}'")
+        ]
+        return sorted(found, key=lambda version: version.number)
+
+    def version(self, name: str, number: int) -> Version:
+        """One version of a model.
+
+        Raises:
+            BadInput: if there is no such model or version.
+        """
+        there = self.versions(name)
+        for version in there:
+            if version.number == number:
+                return version
+        numbers = ", ".join(str(version.number) for version in there) or "none"
+        raise BadInput(f"{name} has no version {number}; there are {numbers}")
+
+    def describe(self, name: str, version: int, text: str, card: Path) -> None:
+        """Set the description of a version, cut where databases would refuse it, and keep its card (a folder)."""
+        client = client_of(self.uri)
+        shown = text if len(text) <= LONGEST_DESCRIPTION else f"{text[:LONGEST_DESCRIPTION]} ..."
+        client.update_model_version(name, str(version), shown)
+        # A version says of what logged model it is in its source; its `model_id` stays empty in a database.
+        source = str(client.get_model_version(name, str(version)).source)
+        if source.startswith("models:/m-"):
+            client.log_model_artifacts(source.removeprefix("models:/"), str(card), CARD)
 
     def find(self, name: str, tag: str, value: str) -> int | None:
         """The newest version of `name` that carries a tag, if any."""
@@ -121,11 +213,25 @@ class Registry:
         Raises:
             BadInput: if there is no such model.
         """
+        return self._download(model, "artifacts/restorer", into)
+
+    def card(self, model: str, into: Path) -> Path:
+        """Copy the card of `models:/NAME/VERSION`, with its pictures, to a folder.
+
+        Raises:
+            BadInput: if it has none.
+        """
+        try:
+            return self._download(model, CARD, into)
+        except BadInput:
+            raise BadInput(
+                f"{model}: has no card; it was registered by an earlier release or by hand, register it again"
+            ) from None
+
+    def _download(self, model: str, what: str, into: Path) -> Path:
         mlflow.set_tracking_uri(self.uri)
         try:
-            return Path(
-                mlflow.artifacts.download_artifacts(f"{model}/artifacts/restorer", dst_path=str(into))
-            )
+            return Path(mlflow.artifacts.download_artifacts(f"{model}/{what}", dst_path=str(into)))
         except (MlflowException, OSError) as error:
             raise BadInput(
                 without_password(
@@ -133,6 +239,17 @@ class Registry:
                     f"registered are: {', '.join(self._registered()) or 'none yet'}"
                 )
             ) from None
+
+    def _create(self, name: str, description: str) -> None:
+        """Make the registered model, unless it is there or another process is just ahead."""
+        client = client_of(self.uri)
+        if any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
+            return
+        try:
+            client.create_registered_model(name, description=description)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def _registered(self) -> list[str]:
         models = client_of(self.uri).search_registered_models()

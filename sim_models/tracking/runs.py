@@ -35,6 +35,8 @@ KEY = "sim.key"
 """tag by which a run that was cut short is found again"""
 WEIGHTS = "sim.weights"
 """tag: SHA-256 of the weights a run came to, or a registered version holds"""
+COMMIT = "mlflow.source.git.commit"
+"""tag: commit of the code"""
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
 
@@ -166,6 +168,10 @@ class Tracker:
         )
         return str(found[0].info.run_id) if found else None
 
+    def tags(self, run_id: str) -> dict[str, str]:
+        """The tags of a run."""
+        return dict(client_of(self.uri).get_run(run_id).data.tags)
+
     def count(self, tags: Mapping[str, str]) -> int:
         """How many runs carry all of these tags."""
         wanted = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
@@ -223,9 +229,9 @@ def code_version(root: Path) -> dict[str, str]:
     """Tags that name the commit, with a mark where the working tree differs from it."""
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
-        return {"mlflow.source.git.commit": "unknown"}
+        return {COMMIT: "unknown"}
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "sim_models", "pipelines")
-    return {"mlflow.source.git.commit": commit, "sim.code_changed": str(bool(changed)).lower()}
+    return {COMMIT: commit, "sim.code_changed": str(bool(changed)).lower()}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -89,8 +89,8 @@ def lay_out(job: Job) -> LaidOut:
     """
     prepared = Prepared.open(Path(job.dataset))
     light = job.recipe.task.light
-    fields = _of_cells(job, _fields(prepared, "train", light))
-    validation_fields = _fields(prepared, "val", light)
+    fields = _of_cells(job, fields_of(prepared, "train", light))
+    validation_fields = fields_of(prepared, "val", light)
     source = Restorer.load(Path(job.source)) if job.source else None
     # A network expects the numbers it was trained on, so a source keeps its normaliser.
     normaliser = (
@@ -126,7 +126,7 @@ def lay_out(job: Job) -> LaidOut:
 
 
 @lru_cache(maxsize=4)
-def _fields(prepared: Prepared, part: Part, light: str) -> tuple[Field, ...]:
+def fields_of(prepared: Prepared, part: Part, light: str) -> tuple[Field, ...]:
     """The fields of one part at the light levels of a task.
 
     A worker takes up dozens of trials on the same data; files are read for the first.

@@ -19,7 +19,7 @@ def step_operations(bench: LaidOut) -> float:
     training, network = bench.job.training, bench.network
     one = Share(0, training.batch)  # operations grow with the batch, so one crop of it is enough
     sample: Sample = bench.samples.batch(0, training.batch, training.crop_px, training.seed, one)
-    network.train()
+    network.eval()  # costs the same, and normalises a batch of one, and leaves its statistics as they are
     with FlopCounterMode(display=False) as counter:
         terms = bench.job.recipe.method.loss(network, sample)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]

@@ -1,5 +1,6 @@
 """How many stacks are needed, and how long training takes until it is as good as from scratch."""
 
+import math
 from collections.abc import Sequence
 from statistics import median
 
@@ -32,7 +33,8 @@ class TimeToQuality(Settings):
     """seeds of the fine-tune that got there"""
     seeds: int
     steps: float | None
-    """median step of the first look at which it was reached; None where fewer than half the seeds did"""
+    """median step of the first look at which it was reached, those that never did counted as later than all others;
+    None where they decide it"""
     seconds: float | None
 
     @property
@@ -74,13 +76,16 @@ def time_to_quality(finetune: Contender, scratch: Contender) -> TimeToQuality:
         for each in finetune.repeats
     ]
     reached = [first for first in firsts if first is not None]
-    most = 2 * len(reached) > len(firsts)
+    # Without the seeds that never got there, the median would flatter the others.
+    never = [math.inf] * (len(firsts) - len(reached))
+    steps = median([step for step, _ in reached] + never)
+    seconds = median([seconds for _, seconds in reached] + never)
     return TimeToQuality(
         quality_db=quality,
         scratch_steps=sum(each.best_step for each in scratch.repeats) / len(scratch.repeats),
         scratch_seconds=scratch.seconds,
         reached=len(reached),
         seeds=len(firsts),
-        steps=median(step for step, _ in reached) if most else None,
-        seconds=median(seconds for _, seconds in reached) if most else None,
+        steps=steps if math.isfinite(steps) else None,
+        seconds=seconds if math.isfinite(seconds) else None,
     )

@@ -91,7 +91,8 @@ class Comparison(Settings):
     standing: Literal["not worse", "worse", "unclear"]
     """than the best by more than the margin"""
     cells_needed: int | None
-    """validation cells that would about settle it, where it is unclear; None where no number would"""
+    """validation cells that would settle it in four of five studies, where it is unclear; None where no number of
+    cells would, but perhaps more seeds"""
 
 
 class Decision(Settings):
@@ -160,7 +161,9 @@ def _compare(
     needed = None
     if standing == "unclear":
         spread = float(np.std(own.mean(0) - other.mean(0), ddof=1)) if own.shape[1] > 1 else math.nan
-        needed = cells_needed(found.mean + margin_db, spread, bootstrap.confidence, found.cells)
+        of_seeds = math.hypot(*(np.std(each.mean(1)) / math.sqrt(max(1, len(each) - 1)) for each in (own, other)))
+        distance = found.mean + margin_db
+        needed = cells_needed(distance, spread, of_seeds, bootstrap.confidence, found.cells)
     return Comparison(
         name=contender.name,
         mean=found.mean,
@@ -179,13 +182,28 @@ def _standing(found: Estimate, margin_db: float) -> Literal["not worse", "worse"
     return "worse" if found.high < -margin_db else "unclear"
 
 
-def cells_needed(distance_db: float, spread_db: float, confidence: float, cells: int) -> int | None:
-    """Cells for which an interval of a mean would be narrower than its distance from the margin.
+POWER = 0.8
+"""share of studies of that size that would be settled, if the difference is what it seems"""
 
-    The half width of an interval of the normal distribution is z s / sqrt(n). At least one more than there are; None
-    where the mean lies on the margin, or the spread is not known.
+
+def cells_needed(
+    distance_db: float, spread_db: float, of_seeds_db: float, confidence: float, cells: int
+) -> int | None:
+    """Cells for which the interval of a mean would most likely leave the margin outside.
+
+    With n cells its variance is s^2 / n and what seeds add, which more cells do not lessen. The distance of the mean
+    from the margin must be z times its root, with z the sum of the quantiles of confidence and power. At least one
+    more than there are; None where seeds alone are too much, or the spread is not known.
+
+    Args:
+        distance_db: of the mean from the margin.
+        spread_db: standard deviation over cells.
+        of_seeds_db: standard error that is due to the seeds.
+        confidence: of the interval, 0 to 1.
+        cells: that there are.
     """
-    if not math.isfinite(spread_db) or abs(distance_db) < 1e-6:
+    z = NormalDist().inv_cdf(0.5 + confidence / 2) + NormalDist().inv_cdf(POWER)
+    variance = (distance_db / z) ** 2 - of_seeds_db**2
+    if not math.isfinite(spread_db) or variance < 1e-12:
         return None
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    return max(cells + 1, FEWEST_CELLS, math.ceil((z * spread_db / distance_db) ** 2))
+    return max(cells + 1, FEWEST_CELLS, math.ceil(spread_db**2 / variance))

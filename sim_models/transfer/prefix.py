@@ -38,6 +38,8 @@ class Store:
             return self._outputs[key]
         self.missed += 1
         output = compute()
+        if _bytes(output) > self.limit_bytes:
+            return output
         self._outputs[key] = output
         self.bytes += _bytes(output)
         while self.bytes > self.limit_bytes:
@@ -64,7 +66,7 @@ def remembered(network: Network, frozen: FreezeRange, weights: str, store: Store
     memo = _Memo(weights, store)
     handle = network.register_forward_pre_hook(lambda _, inputs: memo.begin(inputs[0]))
     for name in prefix:
-        stages[name].forward = memo.around(name, stages[name])  # type: ignore[method-assign]
+        stages[name].forward = memo.around(name, stages[name])
     try:
         yield
     finally:

@@ -113,7 +113,7 @@ def search(job: Job, settings: SearchSettings, advance: Advance, told: Told) -> 
     asked = _ask_all(job, settings, len(network.stages()), advance, rungs[0])
     alive = dict(asked)
     records: dict[int, TrialRecord] = {}
-    for rung, following in zip(rungs, [*rungs[1:], None], strict=True):
+    for following in [*rungs[1:], None]:
         ranked = sorted(alive, key=lambda number: -asked[number][1].state.best_psnr)
         going_on = set(ranked[: math.ceil(settings.keep * len(ranked))]) if following else set()
         for number in sorted(alive):
@@ -200,11 +200,11 @@ def _batch(
     batch: list[tuple[optuna.trial.Trial, _Point]] = []
     repeats = 0
     while len(batch) < size:
-        trial = study.ask()
-        point = _suggest(trial, settings, num_stages)
         taken = {other for _, other in batch}
         if repeats >= MOST_REPEATS:  # the sampler has settled; the rest of the lattice in its order
-            point = next(each for each in _points(settings, num_stages) if each not in {*known, *taken})
+            study.enqueue_trial(_first_new(settings, num_stages, {*known, *taken}))
+        trial = study.ask()
+        point = _suggest(trial, settings, num_stages)
         if point in known:
             repeats += 1
             study.tell(trial, known[point])
@@ -226,8 +226,13 @@ def _suggest(trial: optuna.trial.Trial, settings: SearchSettings, num_stages: in
     return _Point(FreezeRange(start=start, end=min(start + width, num_stages)), rate)
 
 
-def _points(settings: SearchSettings, num_stages: int) -> list[_Point]:
-    return [_Point(each, rate) for each in freeze_ranges(num_stages) for rate in settings.learning_rates]
+def _first_new(settings: SearchSettings, num_stages: int, old: set[_Point]) -> dict[str, int]:
+    """The first point of the lattice that is not old, as Optuna names it."""
+    for frozen in freeze_ranges(num_stages):
+        for number, rate in enumerate(settings.learning_rates):
+            if _Point(frozen, rate) not in old:
+                return {"start": frozen.start, "width": frozen.end - frozen.start, "rate": number}
+    raise AssertionError("no more points are asked for than there are")
 
 
 def _job_of(job: Job, point: _Point) -> Job:

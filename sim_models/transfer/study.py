@@ -12,10 +12,11 @@ one is chosen; that one and training from scratch with few cells, more and all.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from sim_models.config import BadInput, Settings
 from sim_models.evaluation.intervals import Bootstrap
@@ -24,8 +25,8 @@ from sim_models.recipe import Recipe
 from sim_models.restorer import Restorer
 from sim_models.samples import Samples, Share
 from sim_models.sources.prepared import Prepared
-from sim_models.training.job import Job, lay_out
-from sim_models.training.loop import TrainingSettings, psnrs
+from sim_models.training.job import Job, fields_of, lay_out
+from sim_models.training.loop import DIVERGED_DB, TrainingSettings, psnrs
 from sim_models.transfer.cost import TERA, step_operations
 from sim_models.transfer.curves import Enough, TimeToQuality, enough, time_to_quality
 from sim_models.transfer.decision import Contender, Decision, Repeat, decide
@@ -45,13 +46,29 @@ class StudySettings(Settings):
     """its learning rate is replaced by the one the search finds"""
     search: SearchSettings
     finalists: PositiveInt
-    """freeze ranges that are trained with every seed, before one is chosen; freezing nothing is always among them"""
+    """freeze ranges that are trained with every seed, before one is chosen; freezing nothing is always among them, and
+    one other"""
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
     """of every training that is compared"""
     cells: tuple[PositiveInt, ...]
     """training cells of the learning curves, rising; all there are comes after them"""
     margin_db: NonNegativeFloat
     """what a saving of compute may cost"""
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must differ: a seed that is repeated is no more evidence")
+        return self
+
+    @model_validator(mode="after")
+    def _rungs_are_looks(self) -> Self:
+        if odd := [rung for rung in self.search.rungs if rung % self.finetune.validate_every]:
+            raise ValueError(
+                f"search.rungs has {odd[0]}, which is no multiple of finetune.validate_every "
+                f"({self.finetune.validate_every}); trials are compared by their looks"
+            )
+        return self
 
 
 class SourceScore(Settings):
@@ -88,7 +105,8 @@ class StudyRecord(Settings):
     enough: Enough
     time_to_quality: TimeToQuality
     spent_tflop: dict[str, float]
-    """floating-point operations, in 10^12: `search`, `finalists`, `learning` (arms included)"""
+    """floating-point operations, in 10^12: `search`, `finalists`, `learning` (arms included); what one has trained for
+    another is counted once"""
 
     @property
     def chosen(self) -> ArmName:
@@ -138,11 +156,13 @@ class Study:
         Raises:
             BadInput: if no source fits the target, or there are fewer training cells than a learning curve asks for.
         """
+        self.sizes()  # refuses what cannot be before anything is trained
         models = sources.load()
         directs = {name: self._direct(model) for name, model in models.items()}
         ranked = sorted(directs, key=lambda name: -directs[name].val_psnr)
         source = models[ranked[0]]
-        scratch, finetune = self.jobs(source.recipe, sources.folders[ranked[0]])
+        cells = self._cells(source.recipe)
+        scratch, finetune = jobs_of(self.settings, source.recipe, self.folder, sources.folders[ranked[0]])
         costs = Costs()
 
         found = search(finetune, self.settings.search, self.trials.advance, self.listener.trial)
@@ -152,7 +172,7 @@ class Study:
         learning, arms, kept = self._arms(scratch, winner, costs)
         direct = directs[ranked[0]]
         every = [direct, *arms.values()]
-        decision = decide(every, self._cells(), self.settings.margin_db, self.bootstrap)
+        decision = decide(every, cells, self.settings.margin_db, self.bootstrap)
         for name, (job, stretch) in kept.items():
             self.trials.restorer(job, stretch).save(out / name)
         source.save(out / "direct")
@@ -163,7 +183,7 @@ class Study:
             structure=self.prepared.structure,
             sources=tuple(SourceScore(name=name, val_psnr=directs[name].val_psnr) for name in ranked),
             stages=tuple(source.network.stages()),
-            validation_cells=self._cells(),
+            validation_cells=cells,
             trials=tuple(found),
             finalists=tuple(each for _, each in finalists),
             range_decision=range_decision,
@@ -173,28 +193,12 @@ class Study:
             decision=decision,
             kept_seed={name: job.training.seed for name, (job, _) in kept.items()},
             learning=tuple(learning),
-            enough=enough(fine, anew, self._cells(), self.settings.margin_db, self.bootstrap),
+            enough=enough(fine, anew, cells, self.settings.margin_db, self.bootstrap),
             time_to_quality=time_to_quality(arms["finetune"], arms["scratch"]),
-            spent_tflop={
-                "search": sum(trial.tflop for trial in found),
-                "finalists": sum(len(each.repeats) * each.tflop for _, each in finalists),
-                "learning": sum(
-                    len(each.repeats) * each.tflop for each in [*learning, arms["finetune_equal"]]
-                ),
-            },
+            spent_tflop=self._spent(
+                found, [each for _, each in finalists], [*learning, arms["finetune_equal"]]
+            ),
         )
-
-    def jobs(self, recipe: Recipe, source: Path) -> tuple[Job, Job]:
-        """The job from scratch and the fine-tuning job, both with all cells; a recipe is its source's."""
-        scratch = Job(
-            recipe=recipe,
-            training=self.settings.scratch,
-            dataset=self.folder,
-            source=None,
-            frozen=NOTHING,
-        )
-        update = {"training": self.settings.finetune, "source": str(source.resolve())}
-        return scratch, scratch.model_copy(update=update)
 
     def sizes(self) -> list[int]:
         """Numbers of training cells of the learning curves, all of them last.
@@ -211,15 +215,17 @@ class Study:
             )
         return [*(size for size in wanted if size < there_are), there_are]
 
-    def _cells(self) -> tuple[str, ...]:
-        return tuple(field.cell for field in self.prepared.fields("val"))
+    def _cells(self, recipe: Recipe) -> tuple[str, ...]:
+        """The cell of every validation field at the light levels of a recipe."""
+        return tuple(field.cell for field in fields_of(self.prepared, "val", recipe.task.light))
 
     def _direct(self, source: Restorer) -> Contender:
-        validation = Samples(self.prepared.fields("val"), source.recipe.task, source.normaliser)
+        task = source.recipe.task
+        validation = Samples(fields_of(self.prepared, "val", task.light), task, source.normaliser)
+        torch.manual_seed(0)  # some published networks draw in use as well
         found = psnrs(source.network, source.recipe.method, validation, Share()).tolist()
-        repeat = Repeat(
-            seed=0, steps=0, best_step=0, seconds=0.0, psnrs=_per_field(found, self._cells()), curve=()
-        )
+        scores = _per_field(found, self._cells(source.recipe))
+        repeat = Repeat(seed=0, steps=0, best_step=0, seconds=0.0, psnrs=scores, curve=())
         return Contender(
             name="direct", cells=0, frozen="all", learning_rate=None, budget=0, tflop=0.0, repeats=(repeat,)
         )
@@ -228,20 +234,23 @@ class Study:
         self, finetune: Job, found: list[TrialRecord], costs: "Costs"
     ) -> tuple[list[tuple[Job, Contender]], Decision]:
         """The best ranges that no other beats in quality and compute, and freezing nothing, with every seed."""
-        ended = sorted((trial for trial in found if not trial.pruned), key=lambda trial: -trial.val_psnr)
-        ranges = list(dict.fromkeys(trial.frozen for trial in [*pareto(found), *ended]))
+        sound = [trial for trial in found if trial.val_psnr > DIVERGED_DB]
+        if not sound:
+            raise BadInput("every trial of the search diverged; lower search.learning_rates")
+        ended = sorted((trial for trial in sound if not trial.pruned), key=lambda trial: -trial.val_psnr)
+        ranges = list(dict.fromkeys(trial.frozen for trial in [*pareto(sound), *ended]))
         chosen = [each for each in ranges if each != NOTHING][: max(1, self.settings.finalists - 1)]
         jobs = []
         for frozen in [NOTHING, *chosen]:
-            tried = [trial for trial in found if trial.frozen == frozen]
-            # The one that went furthest tells most; where freezing nothing was never tried, the rate of the best.
+            tried = [trial for trial in sound if trial.frozen == frozen]
+            # The one that went furthest tells most; where freezing nothing only diverged, the rate of the best.
             top = max(tried or ended[:1], key=lambda trial: (trial.steps, trial.val_psnr))
             training = finetune.training.model_copy(update={"learning_rate": top.learning_rate})
             jobs.append(finetune.model_copy(update={"training": training, "frozen": frozen}))
         label = {job.frozen: job.frozen.label(lay_out(job).network) for job in jobs}
         contenders = self._contenders([(label[job.frozen], job) for job in jobs], costs)
         return list(zip(jobs, contenders, strict=True)), decide(
-            contenders, self._cells(), self.settings.margin_db, self.bootstrap
+            contenders, self._cells(finetune.recipe), self.settings.margin_db, self.bootstrap
         )
 
     def _arms(
@@ -256,7 +265,9 @@ class Study:
             for name, job in (("finetune", finetune), ("scratch", scratch))
         ]
         wanted.append(("finetune_equal", equal, self.sizes()[-1]))
-        repeated = [[self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted]
+        repeated = [
+            [self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted
+        ]
         stretches = iter(self.trials.finish([job for jobs in repeated for job in jobs]))
         contenders: list[Contender] = []
         kept: dict[str, tuple[Job, Stretch]] = {}
@@ -268,6 +279,31 @@ class Study:
         learning = [each for each in contenders if each.name != "finetune_equal"]
         arms = {each.name: each for each in contenders if each.cells == self.sizes()[-1]}
         return learning, arms, kept
+
+    def _spent(
+        self, found: Sequence[TrialRecord], finalists: Sequence[Contender], learning: Sequence[Contender]
+    ) -> dict[str, float]:
+        """A trial of the search, a finalist and an arm may be the same job, which was trained once."""
+        whole, training = self.sizes()[-1], self.settings.finetune
+        trained: dict[tuple[object, ...], int] = {
+            (False, trial.label, trial.learning_rate, training.steps, whole, training.seed): trial.steps
+            for trial in found
+        }
+
+        def anew(each: Contender) -> float:
+            steps = 0
+            for repeat in each.repeats:
+                scratch = each.name == "scratch"
+                key = scratch, each.frozen, each.learning_rate, each.budget, each.cells, repeat.seed
+                steps += max(0, repeat.steps - trained.get(key, 0))
+                trained[key] = repeat.steps
+            return steps * each.tflop / each.steps
+
+        return {
+            "search": sum(trial.tflop for trial in found),
+            "finalists": sum(anew(each) for each in finalists),
+            "learning": sum(anew(each) for each in learning),
+        }
 
     def _contenders(self, named: Sequence[tuple[str, Job]], costs: "Costs") -> list[Contender]:
         """Every job with every seed and all cells."""
@@ -307,9 +343,24 @@ class Study:
             budget=first.training.steps,
             tflop=costs.of(first, steps),
             repeats=tuple(
-                _repeat(job, stretch, self._cells()) for job, stretch in zip(jobs, done, strict=True)
+                _repeat(job, stretch, self._cells(job.recipe))
+                for job, stretch in zip(jobs, done, strict=True)
             ),
         )
+
+
+def jobs_of(settings: StudySettings, recipe: Recipe, dataset: str, source: Path) -> tuple[Job, Job]:
+    """The job from scratch and the fine-tuning job, both with all cells and nothing frozen.
+
+    Args:
+        settings: of the study.
+        recipe: that of the source, which scratch has as well.
+        dataset: folder of prepared fields, as the workers see it.
+        source: folder of the restorer to start from.
+    """
+    scratch = Job(recipe=recipe, training=settings.scratch, dataset=dataset, source=None, frozen=NOTHING)
+    update = {"training": settings.finetune, "source": str(source.resolve())}
+    return scratch, scratch.model_copy(update=update)
 
 
 class Costs:

@@ -1,7 +1,7 @@
 """Train jobs as Ray tasks, one accelerator each, a stretch at a time; whatever was trained is kept.
 
-A batch of crops depends on seed and step alone, so a job may be set down after any stretch and taken up again by another
-worker. Its state is written down after each; what a kill costs is the stretches under way, never one that ended.
+A batch of crops depends on seed and step alone, so a job may be set down after any stretch and taken up again by
+another worker. Its state is written down after each; a kill costs the stretches under way, never one that ended.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from sim_models.restorer import Restorer
 from sim_models.samples import Share
 from sim_models.training.distributed import resources
 from sim_models.training.job import Job, LaidOut, lay_out
-from sim_models.training.loop import State, TrainingSettings, psnrs, train
+from sim_models.training.loop import DIVERGED_DB, State, TrainingSettings, psnrs, train
 from sim_models.transfer.prefix import Store, remembered
 from sim_models.transfer.search import Stretch
 
@@ -56,7 +56,7 @@ class Trials:
         on_gpu = resources().get("GPU", 0) >= 1
         task = _advance.options(num_cpus=1, num_gpus=1 if on_gpu else 0)
         found = [self._load(job, until) for job, until in wanted]
-        under_way: dict[ray.ObjectRef, int] = {}
+        under_way: dict[ray.ObjectRef[Stretch], int] = {}
         passed: dict[int, int] = {}
         """last step of each job that this call has reached; nobody will ask for it once there is a later one"""
 
@@ -122,7 +122,12 @@ def _is_done(job: Job, stretch: Stretch | None, until: int) -> bool:
     if stretch is None:
         return False
     state = stretch.state
-    return state.step >= until or state.stopped_early(job.training) or not state.best_weights
+    return state.step >= until or state.stopped_early(job.training) or _diverged(state)
+
+
+def _diverged(state: State) -> bool:
+    """Whether the last look met what is no number; the loop stops there, and more steps would not mend it."""
+    return state.curve[-1][1]["val_psnr"] == DIVERGED_DB
 
 
 def _next_stop(training: TrainingSettings, step: int, until: int) -> int:
@@ -142,7 +147,9 @@ def _advance(job_json: str, state: State | None, until: int) -> Stretch:
     bench = lay_out(job)
     if torch.cuda.is_available():
         bench.network.to("cuda")
-    with remembered(bench.network, job.frozen, bench.card.parent or "", _STORE):
+    # Random weights have no name, and are those of this seed and recipe alone.
+    weights = bench.card.parent or hashlib.sha256(job_json.encode()).hexdigest()
+    with remembered(bench.network, job.frozen, weights, _STORE):
         state = train(
             bench.network,
             job.recipe.method,

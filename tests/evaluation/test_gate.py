@@ -5,13 +5,17 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from sim_models.evaluation.consistency import FLAGGED
 from sim_models.evaluation.gate import CHAMPION, MODEL, GateSettings, Verdict, as_gate_table, judge
 from sim_models.evaluation.intervals import Bootstrap
 from sim_models.evaluation.scores import COLUMNS
 
 METRIC = "psnr_targetrange_noscale"
 BOOTSTRAP = Bootstrap(confidence=0.95, resamples=1000, seed=0)
-SETTINGS = GateSettings(metric=METRIC, above_baseline={"bicubic": 1.0}, below_champion=0.1)
+SSIM = "ssim_targetrange_noscale"
+SETTINGS = GateSettings(
+    metric=METRIC, above_baseline={"bicubic": 1.0}, below_champion=0.1, absolute={}, contradicted_percent=None
+)
 
 
 def scores(cells: int = 8, spread: float = 0.3, **gains: float) -> pd.DataFrame:
@@ -117,8 +121,90 @@ def test_the_gate_table_has_model_baselines_and_champion() -> None:
             "no baseline 'bilinear'; choose from widefield, bicubic, reconstruction",
         ),
         ({"below_champion": -0.1}, "greater than or equal to 0"),
+        ({"absolute": {"sharpness": 1.0}}, "no metric 'sharpness'; choose from psnr_targetrange_noscale"),
+        ({"contradicted_percent": -1.0}, "greater than or equal to 0"),
     ],
 )
 def test_settings_that_make_no_gate_are_refused(changes: dict[str, object], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         GateSettings(**(SETTINGS.model_dump() | changes))
+
+
+def at_levels(values: dict[str, dict[str, float]], metric: str = METRIC) -> pd.DataFrame:
+    """Six cells alike but for a little noise; `values` by level and arm."""
+    random = np.random.default_rng(1)
+    rows = [
+        ("er", f"cell_{cell}", level, arm, metric, value * (1 + 1e-4 * random.standard_normal()))
+        for cell in range(6)
+        for level, arms in values.items()
+        for arm, value in arms.items()
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def failed(found: Verdict) -> list[str]:
+    return [check.rule for check in found.checks if not check.passed]
+
+
+def test_what_is_better_over_all_but_worse_at_one_light_level_does_not_replace_the_champion() -> None:
+    table = at_levels(
+        {
+            "low": {"bicubic": 20.0, MODEL: 27.0, CHAMPION: 28.0},
+            "high": {"bicubic": 20.0, MODEL: 35.0, CHAMPION: 30.0},
+        }
+    )
+    found = judge(table, SETTINGS, BOOTSTRAP)
+    assert failed(found) == [f"{METRIC} surely more than -0.1 from champion at low light"]
+    assert len(found.checks) == 4
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "fails"),
+    [
+        (SSIM, 0.9, 0.95, []),
+        (SSIM, 0.6, 0.95, [f"{SSIM} surely at least 0.7 at low light"]),
+        ("nrmse_std_noscale", 0.2, 0.6, []),
+        ("nrmse_std_noscale", 0.9, 0.6, ["nrmse_std_noscale surely at most 0.7 at low light"]),
+    ],
+)
+def test_absolute_limits_hold_at_every_light_level_in_the_direction_of_the_metric(
+    metric: str, low: float, high: float, fails: list[str]
+) -> None:
+    settings = SETTINGS.model_copy(update={"absolute": {metric: 0.7}})
+    table = at_levels({"low": {MODEL: low}, "high": {MODEL: high}}, metric)
+    found = judge(table, settings, BOOTSTRAP)
+    assert failed(found) == fails
+    assert len(found.checks) == 2
+
+
+def test_an_absolute_limit_is_on_the_whole_interval() -> None:
+    settings = SETTINGS.model_copy(update={"absolute": {METRIC: 25.0}})
+    (limit,) = (
+        check for check in judge(scores(model=0.0), settings, BOOTSTRAP).checks if "least" in check.rule
+    )
+    assert not limit.passed
+    assert float(limit.found.split()[0]) > 25.0
+
+
+def test_what_the_raw_frames_contradict_has_a_limit() -> None:
+    settings = SETTINGS.model_copy(update={"contradicted_percent": 5.0})
+    good = at_levels(
+        {"low": {"bicubic": 20.0, MODEL: 30.0}, "high": {"bicubic": 20.0, MODEL: 30.0}},
+    )
+    bent = at_levels({"low": {MODEL: 0.0}, "high": {MODEL: 12.0}}, FLAGGED)
+    found = judge(pd.concat([good, bent]), settings, BOOTSTRAP)
+    assert failed(found) == [f"{FLAGGED} surely at most 5 at high light"]
+    assert judge(pd.concat([good, bent]), SETTINGS, BOOTSTRAP).passed
+
+
+def test_where_the_frames_cannot_be_asked_the_check_is_left_out_and_that_is_said() -> None:
+    settings = SETTINGS.model_copy(update={"contradicted_percent": 5.0})
+    found = judge(scores(model=2.0), settings, BOOTSTRAP)
+    assert found.passed
+    assert len(found.checks) == 1
+    assert found.sentence.endswith(f"note: {FLAGGED} was not judged, for these fields do not allow it")
+
+
+def test_to_contradict_nothing_is_no_evidence_of_quality() -> None:
+    settings = SETTINGS.model_copy(update={"above_baseline": {}, "contradicted_percent": 5.0})
+    assert not judge(at_levels({"high": {MODEL: 0.0}}, FLAGGED), settings, BOOTSTRAP).passed

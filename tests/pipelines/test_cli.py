@@ -117,15 +117,17 @@ def test_light_is_told_in_photons_whatever_the_unit_of_the_file(
 def test_from_the_registry(
     run: Run, model: Path, stack: Path, counts: Image, mlflow_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from sim_models.evaluation.gate import Check, Verdict
+    from sim_models.tracking.champions import Champions
     from sim_models.tracking.registry import Registry
     from sim_models.tracking.runs import Tracker
 
     with Tracker.open("test", mlflow_root).run("train", "key", {}, {}) as trained:
         pass
     registry = Registry.open(mlflow_root)
-    registry.give(
-        "sim-discs", "champion", registry.register(model, "sim-discs", trained.id, {}, "", {"raw": counts})
-    )
+    version = registry.register(model, "sim-discs", trained.id, {}, "", {"raw": counts})
+    good = Verdict(checks=(Check(rule="good", found="good", passed=True),))
+    Champions(registry, "sim-discs").promote(version, lambda _: good, "tester", "first")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     done = run("restore", stack, "--model", "models:/sim-discs@champion", "-o", "out.tif")
     assert (done.code, done.err) == (0, "")

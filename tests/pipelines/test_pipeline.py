@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipelines import evaluate, prepare, register, simulate, train, transfer
+from pipelines import evaluate, prepare, promoting, register, simulate, train, transfer
+from pipelines.cli import app
 from pipelines.params import read_params
 from pipelines.register import Registered
+from pipelines.stage import exit_code
 from sim_models.config import BadInput
 from sim_models.evaluation.baselines import BASELINES
 from sim_models.freeze import FreezeRange
 from sim_models.recipe import Recipe
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
+from sim_models.tracking.champions import Champions
 from sim_models.tracking.registry import CANDIDATE, CHAMPION, Registry
 from sim_models.tracking.runs import Tracker, client_of
 from sim_models.training import loop
@@ -82,7 +85,10 @@ gate:
   metric: psnr_targetrange_noscale
   above_baseline: {bicubic: -100.0}   # every model passes
   below_champion: 0.0
+  absolute: {}
+  contradicted_percent: 100.0
 """
+ARMS = ("direct", "finetune", "scratch")
 SOURCE, SECOND, CARRIED = "microtubules_unet", "microtubules_again", "ccps_from_microtubules"
 
 
@@ -220,7 +226,8 @@ def test_scores_are_of_all_arms_and_baselines_on_the_sealed_cells_alone() -> Non
     assert set(table["arm"]) == {"direct", "finetune", "scratch", *BASELINES}
     assert set(table["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.test)
     panels = {path.name for path in Path(f"reports/transfers/{CARRIED}/details").glob("*.png")}
-    assert panels == {"panel_low.png", "panel_high.png"}
+    worst = {f"worst_{arm}_{level}.png" for arm in ARMS for level in ("low", "high")}
+    assert panels == {"panel_low.png", "panel_high.png", *worst}
 
 
 @pytest.mark.parametrize(
@@ -278,7 +285,8 @@ def test_the_first_model_that_passes_is_champion() -> None:
 def test_the_next_is_compared_with_the_champion_on_the_same_cells() -> None:
     second = registered(SECOND)
     assert (second.version, second.champion_before) == (2, 1)
-    assert [check.rule.split(" from ")[1] for check in second.verdict.checks] == ["bicubic", "champion"]
+    rules = [check.rule.split(" from ")[-1] for check in second.verdict.checks]
+    assert rules[:4] == ["bicubic", "champion", "champion at high light", "champion at low light"]
     registry = Registry.open(Path())
     assert registry.holder("sim-microtubules", CANDIDATE) == 2
     assert registry.holder("sim-microtubules", CHAMPION) == (2 if second.champion else 1)
@@ -316,6 +324,149 @@ def test_a_model_the_gate_refuses_is_candidate_only(monkeypatch: pytest.MonkeyPa
     registry = Registry.open(Path())
     assert registry.holder("strict-microtubules", CANDIDATE) == refused.version
     assert registry.holder("strict-microtubules", CHAMPION) is None
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Registers under another name and by another gate; what the study itself came to is left as it was."""
+    kept = {file: file.read_text() for file in Path("reports/registered").glob("*.json")}
+
+    def call(name: str, **gate: object) -> None:
+        params = read_params()
+        changed = params.model_copy(update={"register_as": name, "gate": params.gate.model_copy(update=gate)})
+        for module in (register, promoting):
+            monkeypatch.setattr(module, "read_params", lambda: changed)
+
+    yield call
+    for file, text in kept.items():
+        file.write_text(text)
+
+
+def cli(*arguments: object) -> int:
+    return exit_code(lambda: app(["registry", *map(str, arguments)], standalone_mode=False))
+
+
+def champion_of(name: str) -> int | None:
+    return Registry.open(Path()).holder(name, CHAMPION)
+
+
+STRICT = {"above_baseline": {"bicubic": 100.0}}
+LAX = {"below_champion": 100.0}
+
+
+def test_a_version_says_what_it_was_made_from() -> None:
+    registry = Registry.open(Path())
+    tags = registry.version("sim-ccps", 1).tags
+    prepared = Prepared.open(Path("data/fields/ccps"))
+    assert (tags["sim.study"], tags["sim.key"], tags["sim.arm"]) == ("tiny", CARRIED, "direct")
+    assert tags["sim.split"] == prepared.split.hash
+    assert tags["sim.licence"] == "simulated, no licence needed"
+    assert tags["sim.code"]
+    assert {"sim.data", "sim.frozen", "sim.parent", "sim.gate"} <= set(tags)
+
+
+def test_a_version_has_a_card_with_pictures_of_what_fails(tmp_path: Path) -> None:
+    registry = Registry.open(Path())
+    folder = registry.card("models:/sim-ccps@champion", tmp_path)
+    assert {file.name for file in folder.iterdir()} == {
+        "card.md",
+        "worst_direct_low.png",
+        "worst_direct_high.png",
+    }
+    card = (folder / "card.md").read_text()
+    for told in (
+        "Structure: **ccps**",
+        "NA 1.4, emission 0.525 um, raw pixel 0.065 um, stripes 0.200 to 0.200 um apart, 3 angles x 3 phases",
+        "Licence of the data: simulated, no licence needed.",
+        "parent: sim-microtubules version 1",
+        "## Gate: passed",
+        "| *low light* |",
+        "## Worse at",
+        "(worst_direct_low.png)",
+    ):
+        assert told in card
+    description = client_of(registry.uri).get_model_version("sim-ccps", "1").description
+    assert len(description) < 5000
+    assert card.startswith(description.rstrip())
+
+
+def test_the_card_is_printed_with_how_the_model_stands_now(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("card", "sim-ccps@champion") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# sim-ccps version 1\n")
+    assert out.endswith("## Now\n\n* aliases: candidate, champion\n")
+
+
+def test_the_tree_shows_children_below_their_parent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("tree") == 0
+    lines = capsys.readouterr().out.splitlines()
+    parent = next(place for place, line in enumerate(lines) if line.startswith("sim-microtubules v1"))
+    assert lines[parent + 1].startswith(" |- sim-ccps v1 @candidate @champion  (direct)  PSNR ")
+    assert cli("tree", "--json") == 0
+    kin = {(each["name"], each["version"]): each for each in json.loads(capsys.readouterr().out)}
+    assert [child["name"] for child in kin["sim-microtubules", 1]["children"]] == ["sim-ccps"]
+
+
+def test_promotion_by_command_goes_through_the_gate(
+    apart: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "byhand-microtubules"
+    apart("byhand", **STRICT)
+    register.main("models", SOURCE)
+    assert cli("promote", name, 1, "--reason", "I like it", "--by", "ann") == 3
+    assert "refused: must be psnr_targetrange_noscale surely more than +100" in capsys.readouterr().err
+    assert champion_of(name) is None
+    apart("byhand", **LAX)
+    assert cli("promote", name, 1, "--reason", "accepted", "--by", "ann") == 0
+    assert f"{name} version 1 is champion; gate: 3 of 3 checks passed" in capsys.readouterr().out
+    assert champion_of(name) == 1
+    history = Champions(Registry.open(Path()), name).history()
+    assert [(each.what, each.by) for each in history[1:]] == [("refused", "ann"), ("promoted", "ann")]
+    assert cli("promote", name, 1, "--reason", "again") == 0
+    assert "is champion already" in capsys.readouterr().out
+
+
+def test_what_was_rolled_back_is_not_brought_back_by_registering_it_again(
+    apart: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "back-microtubules"
+    apart("back", **LAX)
+    register.main("models", SOURCE)
+    register.main("models", SECOND)
+    assert champion_of(name) == 2
+    assert cli("rollback", name, "--reason", "stripes on camera 2", "--by", "ann") == 0
+    register.main("models", SECOND)
+    again = registered(SECOND)
+    assert (again.champion, again.champion_before, champion_of(name)) == (False, 1, 1)
+    assert "version 2 was rolled back on" in again.verdict.sentence
+    assert cli("promote", name, 2, "--reason", "mended") == 3
+    assert capsys.readouterr().err.rstrip().endswith("version 1 stays champion. If you mean it, say --again")
+    assert cli("promote", name, 2, "--reason", "mended", "--again") == 0
+    assert champion_of(name) == 2
+
+
+def test_only_where_its_own_test_cells_are_a_version_is_promoted(
+    apart: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "split-microtubules"
+    apart("split", **STRICT)
+    register.main("models", SOURCE)
+    apart("other")
+    assert cli("promote", name, 1, "--reason", "x") == 2
+    assert "this study registers no 'split-microtubules'" in capsys.readouterr().err
+    apart("split", **LAX)
+    Registry.open(Path()).tag(name, 1, {"sim.split": "0" * 64})
+    assert cli("promote", name, 1, "--reason", "x") == 2
+    assert "it may have learned from these test cells" in capsys.readouterr().err
+    assert champion_of(name) is None
+
+
+def test_a_champion_that_may_have_seen_the_test_cells_is_told_of(apart: Callable[..., None]) -> None:
+    apart("seen", **LAX)
+    register.main("models", SOURCE)
+    Registry.open(Path()).tag("seen-microtubules", 1, {register.SPLIT: "0" * 64})
+    register.main("models", SECOND)
+    assert registered(SECOND).verdict.notes == (register.SEEN,)
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:

@@ -14,13 +14,16 @@ import numpy as np
 import pytest
 
 from sim_models.config import BadInput
+from sim_models.evaluation.gate import Check, Verdict
 from sim_models.field import Field, Image
 from sim_models.restorer import Restorer
+from sim_models.tracking.champions import Champions
 from sim_models.tracking.registry import CANDIDATE, CHAMPION, Registry
 from sim_models.tracking.runs import WEIGHTS, Tracker, client_of
 from sim_models.training.job import Job, lay_out
 
 NAME = "sim-discs"
+GOOD = Verdict(checks=(Check(rule="good", found="good", passed=True),))
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def registered(
     registry = Registry.open(root)
     tags = {WEIGHTS: restorer.weights_sha256, "sim.parent": "none"}
     version = registry.register(root / "restorer", NAME, run.id, tags, "Restores discs.", {"raw": stack})
-    registry.give(NAME, CHAMPION, version)
+    Champions(registry, NAME).promote(version, lambda _: GOOD, "tester", "first")
     (home,) = (file.parent for file in root.rglob("MLmodel"))
     return Registered(registry, restorer, version, stack, home)
 

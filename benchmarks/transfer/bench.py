@@ -1,0 +1,203 @@
+"""What the search for a freeze range costs and finds, beside trying everything; writes a page.
+
+    python benchmarks/transfer/bench.py [OUT.md]
+
+For each of three transfers between models and fields of the shipped study (`make repro` makes them) every freeze range
+is fine-tuned to its end with every learning rate, and the search of `params.yaml` is run, both from nothing. Told are
+how far what the search chose lies below the best of all, and its share of the compute. Then what it saves to compute
+frozen stages at the input once.
+"""
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from pipelines.params import Params, read_params
+from pipelines.stage import DATA, MODELS
+from sim_models.freeze import FreezeRange
+from sim_models.restorer import Restorer
+from sim_models.training.distributed import cluster
+from sim_models.training.job import Job, lay_out
+from sim_models.training.loop import train
+from sim_models.transfer.prefix import Store, remembered
+from sim_models.transfer.search import TrialRecord, best, freeze_ranges, operations_of, search
+from sim_models.transfer.study import StudySettings, jobs_of
+from sim_models.transfer.trials import Trials
+
+TRANSFERS = (("microtubules_nafnet", "ccps"), ("microtubules_nafnet", "er"), ("er_nafnet", "ccps"))
+LIMIT_DB, LIMIT_SHARE = 0.1, 0.2
+TIMED = 5
+"""times that a trial is timed with and without a store, in turns"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One transfer."""
+
+    source: str
+    target: str
+    everything: dict[tuple[FreezeRange, float], float]
+    """validation PSNR in dB of each range and rate at its end"""
+    found: TrialRecord
+    """what the search chose"""
+    share_steps: float
+    share_operations: float
+    labels: dict[FreezeRange, str]
+
+    @property
+    def gap_db(self) -> float:
+        """By how much the best of all is better."""
+        return max(self.everything.values()) - self.found.val_psnr
+
+    @property
+    def holds(self) -> bool:
+        """Whether the search is as good and as cheap as it should be."""
+        return self.gap_db <= LIMIT_DB and self.share_operations <= LIMIT_SHARE
+
+
+def job_of(settings: StudySettings, source: str, target: str) -> Job:
+    """The fine-tune whose range and rate are looked for."""
+    folder = MODELS / source
+    return jobs_of(settings, Restorer.load(folder).recipe, str((DATA / "fields" / target).resolve()), folder)[
+        1
+    ]
+
+
+def measure(settings: StudySettings, source: str, target: str, folder: Path) -> Outcome:
+    """Try everything, then search; each with a folder of its own, so neither takes anything from the other."""
+    job = job_of(settings, source, target)
+    bench = lay_out(job)
+    operations = operations_of(bench)
+    points = list(product(freeze_ranges(len(bench.network.stages())), settings.search.learning_rates))
+    jobs = [
+        job.model_copy(
+            update={
+                "frozen": frozen,
+                "training": job.training.model_copy(update={"learning_rate": rate}),
+            }
+        )
+        for frozen, rate in points
+    ]
+    done = Trials(folder / "everything").finish(jobs)
+    trials = search(job, settings.search, Trials(folder / "search").advance, lambda _: None)
+    steps = sum(stretch.state.step for stretch in done)
+    spent = sum(
+        stretch.state.step * operations[frozen] for (frozen, _), stretch in zip(points, done, strict=True)
+    )
+    return Outcome(
+        source=source,
+        target=target,
+        everything={point: stretch.state.best_psnr for point, stretch in zip(points, done, strict=True)},
+        found=best(trials),
+        share_steps=sum(trial.steps for trial in trials) / steps,
+        share_operations=sum(trial.tflop for trial in trials) * 1e12 / spent,
+        labels={frozen: frozen.label(bench.network) for frozen, _ in points},
+    )
+
+
+def prefix_seconds(settings: StudySettings, source: str, target: str) -> list[tuple[str, float, float]]:
+    """Label, and seconds of the second trial of every frozen prefix, without and with what the first has stored."""
+    job, rows = job_of(settings, source, target), []
+    torch.set_num_threads(1)
+    for end in range(1, len(lay_out(job).network.stages())):
+        each = job.model_copy(update={"frozen": FreezeRange(start=0, end=end)})
+        store, bare, kept = Store(), [], []
+        _seconds(each, store)
+        for _ in range(TIMED):
+            bare.append(_seconds(each, Store(limit_bytes=0)))
+            kept.append(_seconds(each, store))
+        rows.append((each.frozen.label(lay_out(each).network), median(bare), median(kept)))
+    return rows
+
+
+def _seconds(job: Job, store: Store) -> float:
+    bench = lay_out(job)
+    started = time.perf_counter()
+    with remembered(bench.network, job.frozen, "source", store):
+        train(
+            bench.network, job.recipe.method, bench.samples, bench.validation, job.training, bench.start(),
+            job.training.steps,
+        )  # fmt: skip
+    return time.perf_counter() - started
+
+
+def page(outcomes: list[Outcome], prefixes: list[tuple[str, float, float]], settings: StudySettings) -> str:
+    """The Markdown page."""
+    search_settings = settings.search
+    lines = [
+        "# The search for a freeze range beside trying everything",
+        "",
+        f"`make benchmark-transfer` writes this page. Everything: {len(outcomes[0].everything)} fine-tunes of "
+        f"{settings.finetune.steps} steps, every freeze range with every learning rate "
+        f"({', '.join(f'{rate:g}' for rate in search_settings.learning_rates)}). The search: "
+        f"{search_settings.trials} trials chosen by Optuna, of which {search_settings.keep:.0%} go on at steps "
+        f"{', '.join(map(str, search_settings.rungs))}. PSNR on validation cells, one seed; both from nothing.",
+        "",
+        "| transfer | best of all | chosen by the search | gap | freezing nothing, best rate | share of the compute "
+        "| of the steps |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for each in outcomes:
+        top = max(each.everything, key=lambda point: each.everything[point])
+        nothing = max(
+            psnr for (frozen, _), psnr in each.everything.items() if frozen == FreezeRange(start=0, end=0)
+        )
+        lines.append(
+            f"| {each.source} → {each.target} | {each.everything[top]:.2f} dB, {each.labels[top[0]]} at {top[1]:g} | "
+            f"{each.found.val_psnr:.2f} dB, {each.found.label} at {each.found.learning_rate:g} | "
+            f"{each.gap_db:.3f} dB | {nothing:.2f} dB | {each.share_operations:.3f} | {each.share_steps:.3f} |"
+        )
+    lines += [
+        "",
+        f"Compute is floating-point operations. Wanted: a gap of at most {LIMIT_DB:g} dB for at most "
+        f"{LIMIT_SHARE:g} of the compute; this holds for {sum(each.holds for each in outcomes)} of "
+        f"{len(outcomes)} transfers.",
+        "",
+        "## Frozen stages at the input, computed once",
+        "",
+        f"Seconds of a fine-tune on one thread, validation included, that freezes the first stages; median of {TIMED}, "
+        "in turns. The second trial of a source and seed finds what the first has computed; the result is the same to "
+        "the bit.",
+        "",
+        "| frozen | computed anew | taken from the store | saved |",
+        "|---|---|---|---|",
+        *(
+            f"| {label} | {bare:.2f} s | {kept:.2f} s | {1 - kept / bare:.0%} |"
+            for label, bare, kept in prefixes
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and write."""
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/benchmark_transfer.md")
+    params: Params = read_params()
+    settings = next(iter(params.transfers.values())).study
+    outcomes = []
+    with cluster(), tempfile.TemporaryDirectory() as folder:
+        for source, target in TRANSFERS:
+            each = measure(settings, source, target, Path(folder) / f"{source}-{target}")
+            print(
+                f"{source} -> {target}: {each.gap_db:.3f} dB below the best of all, for {each.share_operations:.3f} of "
+                "the compute",
+                flush=True,
+            )
+            outcomes.append(each)
+    prefixes = prefix_seconds(settings, *TRANSFERS[0])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page(outcomes, prefixes, settings))
+    print(out)
+    if not all(each.holds for each in outcomes):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Stage `carry`: one source on one target, as it is and after a short fine-tune; a place of the transfer matrix."""
+
+import pandas as pd
+
+from pipelines.fitting import Lab, bench, data_folder, data_tags, job_key
+from pipelines.params import Params, read_params
+from pipelines.stage import DATA, MODELS, REPORTS, run, write_whole
+from sim_models.evaluation.scores import restore, score
+from sim_models.restorer import Restorer
+from sim_models.sources.prepared import Prepared
+from sim_models.training.distributed import cluster
+from sim_models.training.job import Job
+from sim_models.transfer.trials import Trials
+
+METRIC = "psnr_targetrange_noscale"
+
+
+def main(source: str, target: str) -> None:
+    """Write `reports/carried/<source>/<target>.csv`: PSNR of every test field by arm, `direct` and `finetune`.
+
+    A model on the structure it was trained on is not fine-tuned.
+    """
+    params = read_params()
+    prepared = Prepared.open((DATA / "fields" / target).resolve())
+    arms = {"direct": Restorer.load(MODELS / source)}
+    if params.model(source).structure != target:
+        arms["finetune"] = _finetuned(source, arms["direct"], prepared, params)
+    table = pd.concat(
+        [score(each, params.evaluation.border_px) for each in restore(prepared.fields("test"), arms)],
+        ignore_index=True,
+    )
+    kept = table[(table["metric"] == METRIC) & table["arm"].isin(arms)]
+    write_whole(REPORTS / "carried" / source / f"{target}.csv", kept.to_csv(index=False, float_format="%.6g"))
+
+
+def _finetuned(key: str, source: Restorer, prepared: Prepared, params: Params) -> Restorer:
+    """The source after a short fine-tune on the target, a run of its own."""
+    assert params.matrix.finetune is not None, "a source comes with its training, as params.py checks"
+    job = Job(
+        recipe=source.recipe,
+        training=params.matrix.finetune,
+        dataset=str(prepared.folder),
+        source=str((MODELS / key).resolve()),
+        frozen=params.matrix.frozen,
+    )
+    lab = Lab.open(params)
+    tags = {"sim.kind": "carry", "sim.source": key, **data_tags(job)}
+    settings = job.model_dump(mode="json")
+    with (
+        bench(job_key(job)) as here,
+        cluster(),
+        lab.tracker.run(f"carry {key} to {prepared.structure}", here.key("carry"), settings, tags) as this,
+    ):
+        this.dataset(data_folder(job), tags["sim.split"], "training")
+        trials = Trials(here.folder / "trials")
+        (stretch,) = trials.finish([job])
+        for step, metrics in stretch.state.curve:
+            this.logger(step, metrics)
+        return trials.restorer(job, stretch)
+
+
+if __name__ == "__main__":
+    run(main)

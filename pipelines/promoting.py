@@ -1,0 +1,169 @@
+"""What the commands `sim-models registry` do: the family of models, promotion through the gate, cards."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.params import Params, read_params
+from pipelines.register import FAMILY, SPLIT, Judge, fetched, judge_by, registered_name, scored
+from pipelines.stage import DATA, project_root
+from sim_models.config import BadInput, Refused
+from sim_models.evaluation.gate import MODEL, Verdict
+from sim_models.evaluation.report import MAIN
+from sim_models.sources.prepared import Prepared
+from sim_models.tracking.champions import ROLLED_BACK, Champions
+from sim_models.tracking.registry import CHAMPION, Registry, Version
+
+
+@dataclass(frozen=True)
+class Kin:
+    """A version in the family tree."""
+
+    name: str
+    version: int
+    parent: str | None
+    aliases: tuple[str, ...]
+    arm: str
+    frozen: str
+    psnr_db: float | None
+    """mean on its test cells, when it was registered"""
+    rolled_back: str | None
+    children: "tuple[Kin, ...]"
+
+    def lines(self, depth: int = 0) -> list[str]:
+        """This version, and below it its children."""
+        branch = "   " * (depth - 1) + " |- " if depth else ""
+        aliases = "".join(f" @{alias}" for alias in self.aliases)
+        made = self.arm if self.frozen == "none" else f"{self.arm}, frozen {self.frozen}"
+        psnr = "" if self.psnr_db is None else f"  PSNR {self.psnr_db:.2f} dB"
+        back = f"  rolled back {self.rolled_back}" if self.rolled_back else ""
+        own = f"{branch}{self.name} v{self.version}{aliases}  ({made}){psnr}{back}"
+        return [own, *(line for child in self.children for line in child.lines(depth + 1))]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+
+def opened() -> Registry:
+    """The registry of this project, or of `MLFLOW_TRACKING_URI`."""
+    return Registry.open(project_root())
+
+
+def family(registry: Registry) -> list[Kin]:
+    """All versions of all models, each below the one it came from; on top those whose parent is not there."""
+    versions = [version for name in registry.names() for version in registry.versions(name)]
+    titles = {version.title for version in versions}
+    return [_kin(each, versions) for each in versions if each.parent not in titles]
+
+
+def _kin(version: Version, versions: Sequence[Version]) -> Kin:
+    tags = version.tags
+    psnr = tags.get(f"sim.test.{MAIN}")
+    return Kin(
+        version.name,
+        version.number,
+        version.parent,
+        version.aliases,
+        tags.get("sim.arm", "unknown"),
+        tags.get("sim.frozen", "none"),
+        None if psnr is None else float(psnr),
+        tags.get(ROLLED_BACK),
+        tuple(_kin(each, versions) for each in versions if each.parent == version.title),
+    )
+
+
+def promote(name: str, version: int, by: str, reason: str, again: bool) -> str:
+    """Promote a version if the gate of the study in this folder lets it, and say what came of it.
+
+    Candidate and champion are both scored anew on the study's sealed test cells.
+
+    Raises:
+        BadInput: if the version is not there, or this folder is no study that could judge it.
+        Refused: if the gate, or an earlier rollback, says no; that stands in the history too.
+    """
+    registry = opened()
+    wanted = registry.version(name, version)
+    if CHAMPION in wanted.aliases:
+        return f"{name} version {version} is champion already; nothing changed"
+    params = read_params()
+    prepared = _test_fields(params, wanted)
+    decision = Champions(registry, name).promote(
+        version, _gate(registry, wanted, prepared, params), by, reason, again
+    )
+    if not decision.champion:
+        stays = f"version {decision.before} stays champion" if decision.before else "there is no champion"
+        advice = "" if decision.judgement else ". If you mean it, say --again"
+        raise Refused(f"{name} version {version} {decision.sentence}; {stays}{advice}")
+    registry.tag(name, version, {"sim.gate": decision.sentence})
+    before = f" in place of version {decision.before}" if decision.before else ""
+    checks = decision.judgement.checks if decision.judgement else ()
+    notes = "".join(f"; note: {note}" for note in (decision.judgement.notes if decision.judgement else ()))
+    return f"{name} version {version} is champion{before}; gate: {len(checks)} of {len(checks)} checks passed{notes}"
+
+
+def _gate(registry: Registry, wanted: Version, prepared: Prepared, params: Params) -> Judge:
+    """Judges a version by scores of its own that are made when it is asked, so under the lock."""
+
+    def gate(champion: int | None) -> Verdict:
+        restorer = fetched(registry, wanted.name, wanted.number)
+        own = scored(restorer, MODEL, prepared, params, baselines=True)
+        return judge_by(registry, wanted.name, prepared, params, own)(champion)
+
+    return gate
+
+
+def _test_fields(params: Params, wanted: Version) -> Prepared:
+    """The fields of this study on which a version must be judged: those whose split it records."""
+    fields = (*params.structures, *params.derived)
+    own = [
+        key for key in fields if any(registered_name(params, key, gives) == wanted.name for gives in FAMILY)
+    ]
+    if not own:
+        raise BadInput(
+            f"params.yaml: this study registers no '{wanted.name}' (its models are called {params.register_as}-"
+            f"{fields[0]} and so on); promote from the folder of the study that made it"
+        )
+    prepared = Prepared.open(DATA / "fields" / own[0])
+    recorded = wanted.tags.get(SPLIT, "none")
+    if prepared.split.hash != recorded:
+        raise BadInput(
+            f"{prepared.folder}: its split is {prepared.split.hash[:12]}, but {wanted.title} was made with "
+            f"{recorded[:12]}, so it may have learned from these test cells; promote where its own fields are"
+        )
+    return prepared
+
+
+def read_card(model: str) -> str:
+    """The card of a registered model, and below it how it stands now.
+
+    Raises:
+        BadInput: if there is no such model, or it has no card.
+    """
+    registry = opened()
+    version = _named(registry, model)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = registry.card(f"models:/{version.name}/{version.number}", Path(temporary))
+        text = (folder / "card.md").read_text()
+    aliases = ", ".join(version.aliases) or "none"
+    lines = [f"* aliases: {aliases}"]
+    if back := version.tags.get(ROLLED_BACK):
+        lines.append(f"* rolled back {back}")
+    return "\n".join([text, "## Now\n", *lines])
+
+
+def _named(registry: Registry, model: str) -> Version:
+    """The version that `NAME@ALIAS`, `NAME/VERSION` or either with `models:/` before it means."""
+    found = re.fullmatch(r"(?:models:/)?([^@/]+)(?:@([^@/]+)|/(\d+))", model)
+    if found is None:
+        raise BadInput(f"'{model}' names no registered model; say NAME@champion or NAME/VERSION")
+    name, alias, number = found.groups()
+    if number is not None:
+        return registry.version(name, int(number))
+    for version in registry.versions(name):
+        if alias in version.aliases:
+            return version
+    raise BadInput(f"{name}: no version holds the alias '{alias}'; see `sim-models registry tree`")
