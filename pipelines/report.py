@@ -117,15 +117,21 @@ def matrix(params: Params) -> Markup | None:
     if not path.is_file():
         return None
     table = pd.read_csv(path)
-    steps = {transfer.study.finetune.steps for transfer in params.transfers.values()}
-    after = f"after {steps.pop()} steps" if len(steps) == 1 else "fine-tuned"
-    drawn = Markup(interactive.transfer_matrix(_said_plainly(table), after))
-    best = sentences.best_sources(table)
+    if table.empty or params.matrix.finetune is None:
+        return None
+    after = f"after {params.matrix.finetune.steps} steps"
+    named = table.assign(
+        source=_called({key: params.model(key).structure for key in dict.fromkeys(table["source"])}, table),
+        target=table["target"].map(sentences.plain),
+    )
+    drawn, best = Markup(interactive.transfer_matrix(named, after)), sentences.best_sources(named)
     return Markup(templates().get_template("matrix.html").render(figure=drawn, best=best, after=after))
 
 
-def _said_plainly(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(**{side: table[side].map(sentences.plain) for side in ("source", "target")})
+def _called(structures: dict[str, str], table: pd.DataFrame) -> "pd.Series[str]":
+    """Sources by what they were trained on, or by their keys where two were trained on the same."""
+    alone = len(set(structures.values())) == len(structures)
+    return table["source"].map(lambda key: sentences.plain(structures[key]) if alone else str(key))
 
 
 def _model(params: Params, key: str) -> ModelStory:

@@ -196,7 +196,8 @@ def best_sources(table: pd.DataFrame) -> list[str]:
 
     The matrix has no interval between two sources, so a lead is told as a number and never as a certainty.
     """
-    foreign = table[~table["own"].astype(bool)]
+    together = table[table["level"] == "all"] if "all" in set(table["level"]) else table
+    foreign = together[~together["own"].astype(bool)]
     told = []
     for target, rows in foreign.groupby("target", sort=False):
         means = rows.groupby("source")["finetune"].mean().sort_values(ascending=False)
@@ -251,10 +252,10 @@ def _doubt(compared: Comparison, found: Decision, name_of: Noun) -> str:
 
 def _needed(compared: Comparison) -> str:
     if compared.cells_needed is not None:
-        return f"about {_rounded(compared.cells_needed)} validation cells would settle it"
+        return f"about {_rounded(compared.cells_needed)} validation cells would most likely settle it"
     if compared.low is None:
         return f"fewer than {FEWEST_CELLS} validation cells allow no interval"
-    return "it lies on the margin, where no number of cells would settle it"
+    return "no number of cells would settle it, but more seeds might"
 
 
 def _rounded(cells: int) -> str:

@@ -153,7 +153,8 @@ def transfer_matrix(table: pd.DataFrame, after: str) -> str:
     """Test PSNR of every source on every target, as it is and fine-tuned; one light level at a time.
 
     Args:
-        table: columns source, target, level, direct, finetune, gain_mean, gain_low, gain_high, cells, own (dB).
+        table: columns source, target, own, level, direct, finetune, gain_mean, gain_low, gain_high, cells (dB); where
+            a source is `own`, trained on the target, there is nothing to fine-tune.
         after: what the second panel is called.
     """
     figure = make_subplots(
@@ -217,12 +218,13 @@ def _sources_by_targets(
 
 
 def _said_of_pair(row: Mapping[Hashable, Any]) -> str:
+    if row["own"]:
+        return f" (trained on it)<br>as it is {row['direct']:.2f} dB on {row['cells']:.0f} test cells"
     gain = f"{row['gain_mean']:+.2f} dB"
     if pd.notna(row["gain_low"]):
         gain += f" [{row['gain_low']:+.2f}, {row['gain_high']:+.2f}]"
-    own = " (trained on it)" if row["own"] else ""
     return (
-        f"{own}<br>as it is {row['direct']:.2f} dB, fine-tuned {row['finetune']:.2f} dB<br>"
+        f"<br>as it is {row['direct']:.2f} dB, fine-tuned {row['finetune']:.2f} dB<br>"
         f"gain {gain} on {row['cells']:.0f} test cells"
     )
 
@@ -231,7 +233,7 @@ def _chooser(levels: Sequence[str]) -> dict[str, object]:
     """Buttons that show the two panels of one light level."""
     buttons = [
         {
-            "label": f"{level} light",
+            "label": "all light levels" if level == "all" else f"{level} light",
             "method": "restyle",
             "args": [{"visible": [shown == level for shown in levels for _ in range(2)]}],
         }

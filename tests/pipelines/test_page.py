@@ -136,21 +136,10 @@ def _scores(structure: str, arms: list[str], cells: int) -> pd.DataFrame:
 def _matrix() -> pd.DataFrame:
     names = ["microtubules", "ccps", "er"]
     rows = [
-        (
-            source,
-            target,
-            level,
-            36 + 2 * (source == target),
-            39 + 0.3 * place,
-            3.0,
-            2.8,
-            3.2,
-            6,
-            source == target,
-        )
+        (f"{source}_nafnet", target, level, 36.0, 39 + 0.3 * place, 3.0, 2.8, 3.2, 6, source == target)
         for place, source in enumerate(names)
         for target in names
-        for level in ("low", "high")
+        for level in ("all", "low", "high")
     ]
     columns = "source target level direct finetune gain_mean gain_low gain_high cells own"
     return pd.DataFrame(rows, columns=columns.split())

@@ -43,7 +43,7 @@ def test_inconclusive_says_how_many_cells_would_settle_it_and_what_to_do_until_t
     assert said.startswith(
         "Inconclusive: whether direct use is within 0.1 dB of long fine-tuning cannot be told from 6 cells"
     )
-    assert "validation cells would settle it" in said
+    assert "validation cells would most likely settle it" in said
     assert said.endswith("Until then: fine-tune, freezing intro-enc1, 60 steps.")
 
 
@@ -114,6 +114,11 @@ def test_a_best_trial_among_equals_is_told_as_chance(findings: Any) -> None:
 
 
 def test_a_source_is_not_its_own_rival() -> None:
-    rows = [("a", "a", 42.0, True), ("b", "a", 40.0, False), ("c", "a", 39.5, False)]
-    table = pd.DataFrame(rows, columns=["source", "target", "finetune", "own"])
+    rows = [
+        ("a", "a", "all", None, True),
+        ("b", "a", "all", 40.0, False),
+        ("c", "a", "all", 39.5, False),
+        ("c", "a", "high", 60.0, False),
+    ]
+    table = pd.DataFrame(rows, columns=["source", "target", "level", "finetune", "own"])
     assert sentences.best_sources(table) == ["a: b (40.00 dB, 0.50 dB above c)"]
