@@ -291,9 +291,9 @@ def _fit_differences(axes: Any, offers: Sequence[Offer], margin_db: float) -> No
         height for offer in offers for height in (offer.mean, offer.low, offer.high) if height is not None
     ]
     low, high = min(*heights, -2 * margin_db), max(*heights, margin_db)
-    axes.set_ylim(1.5 * low, 1.5 * high)
+    axes.set_ylim(2 * low, 1.5 * high)
     ticks = {0.0, -margin_db, margin_db, -2 * margin_db, *(-(10.0**power) for power in range(-1, 3))}
-    kept = sorted(tick for tick in ticks if 1.5 * low <= tick <= 1.5 * high)
+    kept = sorted(tick for tick in ticks if 2 * low <= tick <= 1.5 * high)
     axes.set_yticks(kept, [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in kept])
 
 
