@@ -1,16 +1,26 @@
 """What the report says of a transfer, in plain sentences with numbers."""
 
 import re
+from collections.abc import Callable
 
 import pandas as pd
 
-from sim_models.evaluation.intervals import Bootstrap, Estimate
+from sim_models.evaluation.intervals import FEWEST_CELLS, Bootstrap, Estimate
 from sim_models.evaluation.report import COLUMNS, MAIN, NOUNS, difference, in_words, interval, number
+from sim_models.transfer.decision import Comparison, Contender, Decision
 from sim_models.transfer.search import best
-from sim_models.transfer.study import Arm, ArmName, StudyRecord
+from sim_models.transfer.study import StudyRecord
 
 STRUCTURES = {"ccps": "clathrin-coated pits", "er": "endoplasmic reticulum", "f_actin": "F-actin"}
 """short keys that a reader may not know"""
+DECISIONS = {
+    "direct": "Use it as it is",
+    "finetune": "Fine-tune",
+    "finetune_equal": "Fine-tune for long",
+    "scratch": "Train from scratch",
+}
+Noun = Callable[[str], str]
+"""what is compared, as the subject of a sentence"""
 
 
 def plain(structure: str) -> str:
@@ -28,45 +38,146 @@ def plainly(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def on_test(reached: Estimate, chosen: ArmName, scores: pd.DataFrame, bootstrap: Bootstrap) -> str:
+def headline(study: StudyRecord) -> str:
+    """The decision in a few words."""
+    said = DECISIONS[study.chosen]
+    if study.decision.verdict == "inconclusive":
+        return f"Inconclusive; until it is settled: {_lower(said)}"
+    if study.decision.verdict == "no difference":
+        return f"No difference: {_lower(said)}"
+    return said
+
+
+def decision(study: StudyRecord) -> str:
+    """Which arm to use, and how sure that is."""
+    return _decision(study.decision, "arm", lambda name: NOUNS[name], instruction(study))
+
+
+def range_decision(study: StudyRecord) -> str:
+    """Which stages to freeze, and how sure that is."""
+    return _decision(study.range_decision, "finalist", freezing, freezing(study.range_decision.chosen))
+
+
+def instruction(study: StudyRecord) -> str:
+    """What to do, as it begins a sentence."""
+    arm = study.arm(study.chosen)
+    if study.chosen == "direct":
+        return "use the model as it is"
+    if study.chosen == "scratch":
+        return f"train from scratch, {arm.budget} steps at most"
+    return (
+        f"fine-tune, {freezing(arm.frozen)}, {arm.budget} steps{' at most' if arm.steps < arm.budget else ''}"
+    )
+
+
+def freezing(label: str) -> str:
+    """A freeze range as the subject of a sentence."""
+    return "freezing nothing" if label == "none" else f"freezing {label}"
+
+
+def standing(compared: Comparison, margin_db: float, is_best: bool) -> str:
+    """How a contender stands beside the best, for a table."""
+    if is_best:
+        return "best mean"
+    if compared.standing == "not worse":
+        return f"surely no more than {margin_db:g} dB worse"
+    if compared.standing == "worse":
+        return f"surely more than {margin_db:g} dB worse"
+    return f"cannot be told; {_needed(compared)}"
+
+
+def against_best(compared: Comparison) -> str:
+    """A difference to the best in dB, with its interval."""
+    return f"{number(compared.mean, 2, signed=True)} dB {signed_interval(compared)}".strip()
+
+
+def signed_interval(compared: Comparison) -> str:
+    """`[low, high]`, rounded; empty with too few cells."""
+    if compared.low is None or compared.high is None:
+        return ""
+    return f"[{number(compared.low, 2, signed=True)}, {number(compared.high, 2, signed=True)}]"
+
+
+def on_test(reached: Estimate, chosen: str, scores: pd.DataFrame, bootstrap: Bootstrap) -> str:
     """What the chosen arm came to on the sealed test cells, and how it compares to the other arms."""
+    there = set(scores["arm"])
     compared = [
         in_words(difference(scores, chosen, other, MAIN, bootstrap), noun)
         for other, noun in NOUNS.items()
-        if other != chosen
+        if other != chosen and other in there
     ]
     psnr = f"{number(reached.mean, 2)} dB {interval(reached, 2)}".strip()
     cells = f"{reached.cells} sealed test cell{'s' if reached.cells > 1 else ''}"
-    return f"On the {cells} it comes to a PSNR of {psnr}: {'; '.join(compared)}."
+    ending = f": {'; '.join(compared)}" if compared else ""
+    return f"On the {cells} it comes to a PSNR of {psnr}{ending}."
+
+
+def enough(study: StudyRecord) -> list[str]:
+    """How many training cells are needed, as far as the learning curves tell."""
+    found, margin = study.enough, f"{study.decision.margin_db:g} dB"
+    all_cells = max(each.cells for each in study.learning)
+    return [
+        _enough_to_finetune(found.finetune, all_cells, margin),
+        f"Fine-tuned with {_cells(found.matches_scratch)}, it is surely no more than {margin} below training from "
+        f"scratch with all {all_cells}."
+        if found.matches_scratch is not None
+        else f"With no number of cells that was tried is fine-tuning surely within {margin} of training from scratch "
+        f"with all {all_cells}.",
+        f"Training from scratch catches up at {_cells(found.scratch_catches_up)}: there it is surely no more than "
+        f"{margin} below fine-tuning with as many."
+        if found.scratch_catches_up is not None
+        else f"Training from scratch does not surely catch up: with up to {all_cells} cells it was never shown to be "
+        f"within {margin} of fine-tuning with as many.",
+    ]
+
+
+def time_to_quality(study: StudyRecord) -> str:
+    """When fine-tuning is as good as training from scratch in the end."""
+    found = study.time_to_quality
+    goal = f"what training from scratch comes to in the end ({number(found.quality_db, 2)} dB)"
+    if found.steps is None or found.seconds is None or found.share is None:
+        steps = study.arm("finetune").budget
+        return (
+            f"Fine-tuning does not reach {goal}: within its {steps} steps {found.reached} of {found.seeds} "
+            f"seed{'s' if found.seeds > 1 else ''} did."
+        )
+    return (
+        f"Fine-tuning reaches {goal} after {found.steps:.0f} steps and {found.seconds:.0f} s (median of "
+        f"{found.seeds} seed{'s' if found.seeds > 1 else ''}, {found.reached} of which got there); from scratch it "
+        f"took {found.scratch_steps:.0f} steps, and {found.scratch_seconds:.0f} s to the end of training. That is "
+        f"{100 * found.share:.2g} % of the steps."
+    )
 
 
 def cost(study: StudyRecord) -> str:
-    """Steps and seconds of each arm."""
-    finetune, scratch = _arm(study, "finetune"), _arm(study, "scratch")
-    steps = sum(trial.steps for trial in study.trials)
-    seconds = sum(trial.seconds for trial in study.trials)
+    """Compute, steps and seconds of one training of each arm, and what finding out took."""
+    arms = "; ".join(
+        f"{NOUNS[arm.name]} {_tflop(arm.tflop)}, {arm.steps:.0f} steps, {arm.seconds:.0f} s"
+        for arm in study.arms
+        if arm.name != "direct"
+    )
+    names = {"search": "the search", "finalists": "its finalists", "learning": "arms and learning curves"}
+    spent = [f"{_tflop(tflop)} for {names.get(name, name)}" for name, tflop in study.spent_tflop.items()]
     return (
-        f"Fine-tuning took {finetune.steps} steps ({finetune.seconds:.0f} s) after a search of {len(study.trials)} "
-        f"short trials ({steps} steps, {seconds:.0f} s); training from scratch {scratch.steps} steps "
-        f"({scratch.seconds:.0f} s); direct use none."
+        f"One training costs: {arms}; direct use nothing. Finding this out cost {_listed(spent)}, which need not be "
+        "spent again."
     )
 
 
 def caveats(study: StudyRecord) -> list[str]:
     """What keeps the comparison of arms from being fair or final."""
-    direct, scratch = _arm(study, "direct"), _arm(study, "scratch")
-    if scratch.val_psnr < direct.val_psnr:
-        return [
-            f"After {scratch.steps} steps training from scratch is still below direct use, so it has hardly learned; "
-            "what fine-tuning gains over it says little."
-        ]
-    if scratch.best_step == scratch.steps:
-        return ["Training from scratch was best at its very last step; with more steps it may come closer."]
-    return []
+    told = [
+        _hardly_learned(study),
+        _still_rising(study.arm("scratch")),
+        _few(study.decision),
+        _optimism(study),
+    ]
+    return [each for each in told if each]
 
 
-def trials(study: StudyRecord, margin_db: float) -> str:
-    """How much it means that one trial of the freeze study came out on top."""
+def trials(study: StudyRecord) -> str:
+    """How much it means that one trial of the search came out on top."""
+    margin_db = study.decision.margin_db
     ended = [trial for trial in study.trials if not trial.pruned]
     top = best(ended).val_psnr
     near = sum(trial.val_psnr >= top - margin_db for trial in ended)
@@ -80,5 +191,139 @@ def trials(study: StudyRecord, margin_db: float) -> str:
     )
 
 
-def _arm(study: StudyRecord, name: ArmName) -> Arm:
-    return next(arm for arm in study.arms if arm.name == name)
+def best_sources(table: pd.DataFrame) -> list[str]:
+    """For each target of a transfer matrix the source that is best when fine-tuned, over all light levels.
+
+    The matrix has no interval between two sources, so a lead is told as a number and never as a certainty.
+    """
+    together = table[table["level"] == "all"] if "all" in set(table["level"]) else table
+    foreign = together[~together["own"].astype(bool)]
+    told = []
+    for target, rows in foreign.groupby("target", sort=False):
+        means = rows.groupby("source")["finetune"].mean().sort_values(ascending=False)
+        lead = f"{number(float(means.iloc[0]), 2)} dB"
+        if len(means) > 1:
+            lead += f", {means.iloc[0] - means.iloc[1]:.2f} dB above {plain(str(means.index[1]))}"
+        told.append(f"{plain(str(target))}: {plain(str(means.index[0]))} ({lead})")
+    return told
+
+
+def _decision(found: Decision, noun: str, name_of: Noun, do: str) -> str:
+    """A decision of either kind; never a winner by noise."""
+    margin = f"{found.margin_db:g} dB"
+    if found.verdict == "no difference":
+        return f"No {noun} is more than {margin} below the best, so the cheapest will do: {do}."
+    if found.verdict == "inconclusive":
+        doubts = "; ".join(
+            _doubt(each, found, name_of) for each in _cheaper(found) if each.standing == "unclear"
+        )
+        return f"Inconclusive: {doubts}. Until then: {do}."
+    return f"{do[:1].upper()}{do[1:]}. {_reason(found, name_of)}"
+
+
+def _reason(found: Decision, name_of: Noun) -> str:
+    """Why the chosen one, where the evidence suffices."""
+    cheaper = _cheaper(found)
+    worse = ", ".join(f"{name_of(each.name)} {against_best(each)}" for each in cheaper)
+    margin = f"{found.margin_db:g} dB"
+    if found.chosen == found.best:
+        why = "It has the best mean"
+        if not cheaper:
+            return f"{why} and costs least."
+        return f"{why}, and what is cheaper is surely more than {margin} worse: {worse}."
+    why = (
+        f"It is the cheapest that is surely no more than {margin} below the best, {name_of(found.best)}: "
+        f"{against_best(found.of(found.chosen))}."
+    )
+    return f"{why} What is cheaper is surely worse: {worse}." if cheaper else why
+
+
+def _cheaper(found: Decision) -> tuple[Comparison, ...]:
+    """Than the chosen one; what is dearer need not be settled."""
+    return found.comparisons[: [each.name for each in found.comparisons].index(found.chosen)]
+
+
+def _doubt(compared: Comparison, found: Decision, name_of: Noun) -> str:
+    return (
+        f"whether {name_of(compared.name)} is within {found.margin_db:g} dB of {name_of(found.best)} cannot be told "
+        f"from {_cells(found.cells)} ({against_best(compared)}); {_needed(compared)}"
+    )
+
+
+def _needed(compared: Comparison) -> str:
+    if compared.cells_needed is not None:
+        return f"about {_rounded(compared.cells_needed)} validation cells would most likely settle it"
+    if compared.low is None:
+        return f"fewer than {FEWEST_CELLS} validation cells allow no interval"
+    return "no number of cells would settle it, but more seeds might"
+
+
+def _rounded(cells: int) -> str:
+    """Two digits: an estimate says no more."""
+    return f"{int(float(f'{cells:.1e}'))}"
+
+
+def _enough_to_finetune(cells: int | None, all_cells: int, margin: str) -> str:
+    if cells is not None and cells < all_cells:
+        return (
+            f"{_cells(cells)[:1].upper()}{_cells(cells)[1:]} are enough to fine-tune: all {all_cells} surely bring no "
+            f"more than {margin} on top."
+        )
+    return (
+        f"No smaller number of cells is surely enough to fine-tune: only all {all_cells} are surely within {margin} of "
+        "themselves, and more might bring more."
+    )
+
+
+def _hardly_learned(study: StudyRecord) -> str:
+    scratch, direct = study.arm("scratch"), study.arm("direct")
+    if scratch.val_psnr >= direct.val_psnr:
+        return ""
+    return (
+        f"After {scratch.steps:.0f} steps training from scratch is still below direct use, so it has hardly learned; "
+        "what fine-tuning gains over it says little."
+    )
+
+
+def _still_rising(scratch: Contender) -> str:
+    last = sum(each.best_step == each.steps for each in scratch.repeats)
+    if not last:
+        return ""
+    seeds = len(scratch.repeats)
+    where = f" with {last} of {seeds} seeds" if seeds > 1 else ""
+    return f"Training from scratch was best at its very last step{where}; with more steps it may come closer."
+
+
+def _few(found: Decision) -> str:
+    told = []
+    if found.cells < FEWEST_CELLS:
+        told.append(
+            f"Only {_cells(found.cells)} to choose by: at least {FEWEST_CELLS} are needed to say how sure anything is."
+        )
+    if found.seeds == 1:
+        told.append("Each arm was trained once, so the luck of a random seed is not in the intervals.")
+    return " ".join(told)
+
+
+def _optimism(study: StudyRecord) -> str:
+    all_cells = max(each.cells for each in study.learning)
+    return (
+        f"Freeze range and learning rate were searched with all {all_cells} training cells, on the validation cells "
+        "that also compare the arms; both flatter fine-tuning a little, most of all with few cells. Test cells do not."
+    )
+
+
+def _cells(number_of: int | None) -> str:
+    return f"{number_of} cell{'' if number_of == 1 else 's'}"
+
+
+def _tflop(tflop: float) -> str:
+    return f"{float(f'{tflop:.3g}'):g} TFLOP"
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

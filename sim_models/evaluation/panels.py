@@ -17,6 +17,7 @@ TITLES = {
     "reconstruction": "classical SIM",
     "direct": "direct",
     "scratch": "from scratch",
+    "finetune_equal": "fine-tuned, long",
     "finetune": "fine-tuned",
 }
 """how arms and baselines are called in pictures, in the order they are shown"""

@@ -14,7 +14,12 @@ from sim_models.evaluation.scores import higher_is_better
 MAIN = "psnr_targetrange_noscale"
 """the metric of sentences and pictures"""
 
-NOUNS = {"direct": "direct use", "finetune": "fine-tuning", "scratch": "training from scratch"}
+NOUNS = {
+    "direct": "direct use",
+    "finetune": "fine-tuning",
+    "finetune_equal": "long fine-tuning",
+    "scratch": "training from scratch",
+}
 """arms as the subject of a sentence"""
 
 
