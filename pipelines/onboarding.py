@@ -96,7 +96,9 @@ def survey(folder: Path) -> Survey:
         BadInput: if it is no folder of the layout above, or files have no partner.
     """
     if not folder.is_dir():
-        raise BadInput(f"{folder}: is no folder; --target takes one with <level>/<cell>.tif and reference/<cell>.tif")
+        raise BadInput(
+            f"{folder}: is no folder; --target takes one with <level>/<cell>.tif and reference/<cell>.tif"
+        )
     homes = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     found = {home.name: named for home in homes if (named := _stacks(home))}
     levels = {name: named for name, named in found.items() if name != REFERENCE}
@@ -121,7 +123,9 @@ def _stacks(home: Path) -> dict[str, Path]:
         if path.name.startswith(".") or not (path.is_dir() or path.name.lower().endswith(ENDINGS)):
             continue
         if (cell := stem(path)) in named:
-            raise BadInput(f"{path}: and {named[cell].name} beside it are both of cell '{cell}'; keep one of them")
+            raise BadInput(
+                f"{path}: and {named[cell].name} beside it are both of cell '{cell}'; keep one of them"
+            )
         named[cell] = path
     return named
 
@@ -323,7 +327,9 @@ def _reference(path: Path, field: Field) -> Image:
             f"reference has {rows} x {columns} pixels; give the image of the same field at twice the sampling"
         )
     if np.iscomplexobj(image) or not np.isfinite(image).all() or np.ptp(image) == 0:
-        raise Unusable(f"{path}: is no image: its values are constant, complex, NaN or infinite; export it again")
+        raise Unusable(
+            f"{path}: is no image: its values are constant, complex, NaN or infinite; export it again"
+        )
     if (share := saturated_share(image)) > SATURATED_SHARE:
         raise Unusable(f"{path}: is saturated: {share:.1%} of its pixels are at the largest value there is")
     return image.astype(np.float32)

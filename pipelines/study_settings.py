@@ -52,9 +52,13 @@ class Changes:
             if value is not None and value < 1:
                 raise BadInput(f"--{option.replace('_', '-')} is {value}; give a whole number of at least 1")
         if self.cells is not None and min(self.cells, default=1) < 1:
-            raise BadInput(f"--cells has {min(self.cells)}; give whole numbers of at least 1, as in --cells 1,2,5")
+            raise BadInput(
+                f"--cells has {min(self.cells)}; give whole numbers of at least 1, as in --cells 1,2,5"
+            )
         if self.margin_db is not None and not 0 <= self.margin_db < math.inf:
-            raise BadInput(f"--margin-db is {self.margin_db}; give the PSNR in dB that a saving may cost, 0 or more")
+            raise BadInput(
+                f"--margin-db is {self.margin_db}; give the PSNR in dB that a saving may cost, 0 or more"
+            )
 
 
 def read_settings(path: Path | None, changes: Changes) -> TransferSettings:
@@ -125,7 +129,9 @@ def fitted(
                 f"frames of {edge_px} pixels are too small for crops of a multiple of {divisor}, which the network needs"
             )
         if crop_px != training.crop_px:
-            notes.append(f"study.{name}.crop_px is {crop_px} instead of {training.crop_px}: so the fields allow")
+            notes.append(
+                f"study.{name}.crop_px is {crop_px} instead of {training.crop_px}: so the fields allow"
+            )
         update[name] = training.model_copy(update={"crop_px": crop_px})
     few = tuple(size for size in study.cells if size < training_cells)
     if dropped := [str(size) for size in study.cells if size > training_cells]:
