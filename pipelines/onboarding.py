@@ -104,8 +104,8 @@ def survey(folder: Path) -> Survey:
     levels = {name: named for name, named in found.items() if name != REFERENCE}
     if not levels:
         raise BadInput(
-            f"{folder}: holds no raw stacks; expected {folder.name}/<light level>/<cell>.tif (or .mrc, or a folder with "
-            f"one file per frame) and {folder.name}/{REFERENCE}/<cell>.tif, the good image of the same cell"
+            f"{folder}: holds no raw stacks; expected {folder.name}/<light level>/<cell>.tif (or .mrc, or a folder "
+            f"with one file per frame) and {folder.name}/{REFERENCE}/<cell>.tif, the good image of the same cell"
         )
     if REFERENCE not in found and len(levels) == 1:
         raise BadInput(
@@ -136,8 +136,8 @@ def _refuse_without_partner(found: Mapping[str, Mapping[str, Path]], folder: Pat
         if missing := [cell for cell in every if cell not in named]:
             more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
             raise BadInput(
-                f"{folder / name}: has no file of {', '.join(missing[:MOST_NAMED])}{more}, which other folders beside it "
-                "have; files of one cell have the same name in every folder, so name them alike or take away what has "
+                f"{folder / name}: has no file of {', '.join(missing[:MOST_NAMED])}{more}, which other folders beside "
+                "it have; files of one cell have the same name in every folder, so name them alike or take away what has "
                 "no partner"
             )
 
@@ -155,7 +155,7 @@ def bring_in(folder: Path, reading: Reading, into: Path, told: Callable[[int, in
         BadInput: if files do not go together, or fewer cells are left than a split needs.
     """
     files = survey(folder)
-    reading = replace(reading, layout=_layout(files, reading))
+    layout = _layout(files, reading)
     brightest = None if files.references else _brightest(files)
     left_out: dict[str, str] = {}
     notes, used = [], []
@@ -167,7 +167,7 @@ def bring_in(folder: Path, reading: Reading, into: Path, told: Callable[[int, in
     with whole_folder(into) as partial:
         for number, cell in enumerate(files.cells):
             try:
-                fields, doubts = _fields(files, cell, reading, brightest)
+                fields, doubts = _fields(files, cell, layout, reading, brightest)
             except Unusable as reason:
                 left_out[cell] = str(reason)
             else:
@@ -197,8 +197,8 @@ def _refuse_few(folder: Path, used: list[str], left_out: Mapping[str, str]) -> N
         return
     reasons = "; ".join(f"{cell}: {reason}" for cell, reason in list(left_out.items())[:MOST_NAMED])
     raise BadInput(
-        f"{folder}: {len(used)} of {len(used) + len(left_out)} cells can be used, but train, val and test need at least "
-        f"one each; add cells{f' or mend these: {reasons}' if reasons else ''}"
+        f"{folder}: {len(used)} of {len(used) + len(left_out)} cells can be used, but train, val and test need at "
+        f"least one each; add cells{f' or mend these: {reasons}' if reasons else ''}"
     )
 
 
@@ -241,7 +241,7 @@ def _brightest(files: Survey) -> str:
 
 
 def _fields(
-    files: Survey, cell: str, reading: Reading, brightest: str | None
+    files: Survey, cell: str, layout: tuple[int, int], reading: Reading, brightest: str | None
 ) -> tuple[list[Field], list[str]]:
     """The fields of a cell, each with reference and reconstruction, and what is doubtful about them.
 
@@ -249,7 +249,7 @@ def _fields(
         Unusable: if nothing can be learned from this cell.
         BadInput: if its files are of another kind than was asked for.
     """
-    taken = [_field(files, level, cell, reading) for level in files.levels]
+    taken = [_field(files, level, cell, layout, reading) for level in files.levels]
     reference = _reference(files.references[cell], taken[0]) if files.references else None
     levels = with_reconstructions(taken, reading.reconstruction)
     for field in levels:
@@ -281,12 +281,10 @@ def _with_reference(field: Field, reference: Image) -> Field:
     return replace(field.with_images({"reference": scaled}), notes=(*field.notes, note))
 
 
-def _field(files: Survey, level: str, cell: str, reading: Reading) -> Field:
+def _field(files: Survey, level: str, cell: str, layout: tuple[int, int], reading: Reading) -> Field:
     """One raw stack above its camera's offset, with its wide-field."""
     path = files.levels[level][cell]
     file = _read(path)
-    assert reading.layout[0] is not None and reading.layout[1] is not None, "the layout was found before"
-    layout = reading.layout[0], reading.layout[1]
     stacks = stacks_of(file, layout, reading.order, path, "asked for are stacks of")
     if len(stacks) != 1:
         raise BadInput(f"{path}: holds {len(stacks)} stacks; give each cell as one file with one stack")

@@ -126,7 +126,7 @@ def fitted(
         crop_px = min(training.crop_px, edge_px) // divisor * divisor
         if crop_px == 0:
             raise BadInput(
-                f"frames of {edge_px} pixels are too small for crops of a multiple of {divisor}, which the network needs"
+                f"frames of {edge_px} pixels are too small for crops of a multiple of {divisor}, as the network needs"
             )
         if crop_px != training.crop_px:
             notes.append(
