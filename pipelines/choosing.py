@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.restoring import PIXEL_TOLERANCE
+from pipelines.restoring import PIXEL_TOLERANCE, refuse_without_registry
 from pipelines.stage import project_root
 from sim_models.config import BadInput
 from sim_models.field import Role
@@ -81,6 +81,7 @@ def champions(into: Path) -> list[Source]:
     Raises:
         BadInput: if there is none.
     """
+    refuse_without_registry("--source is not given")
     from sim_models.tracking.registry import Registry
 
     root = project_root()
@@ -94,6 +95,7 @@ def champions(into: Path) -> list[Source]:
 
 
 def _registered(model: str, into: Path) -> Source:
+    refuse_without_registry(model)
     from sim_models.tracking.registry import Registry  # MLflow takes two seconds to import
 
     registry = Registry.open(project_root())
@@ -112,8 +114,8 @@ def _registered(model: str, into: Path) -> Source:
 def _in_folder(model: str, into: Path) -> Source:
     if not (Path(model) / SETTINGS).is_file():
         raise BadInput(
-            f"--source {model}: is no folder of a restorer; give models:/NAME@champion, models:/NAME/VERSION or a folder "
-            f"with {SETTINGS}"
+            f"--source {model}: is no folder of a restorer; give models:/NAME@champion, models:/NAME/VERSION or a "
+            f"folder with {SETTINGS}"
         )
     return _kept(model, Path(model), into)
 
@@ -186,8 +188,8 @@ def doubts(sources: Sequence[Source], target: Target) -> list[str]:
         card, settings = each.restorer.card, each.restorer.normaliser.settings
         if abs(target.pixel_um / card.pixel_um - 1) > PIXEL_TOLERANCE:
             found.append(
-                f"pixels are {target.pixel_um:.4f} um, {each.name} was trained on {card.pixel_um:.4f} um: stripes and blur "
-                "look different to it"
+                f"pixels are {target.pixel_um:.4f} um, {each.name} was trained on {card.pixel_um:.4f} um: stripes and "
+                "blur look different to it"
             )
         if settings.scope == "dataset" and card.unit != target.unit:
             found.append(

@@ -4,6 +4,7 @@ import math
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import PositiveFloat, PositiveInt
@@ -86,7 +87,7 @@ def _search(search: SearchSettings, finetune: TrainingSettings, trials: int) -> 
     """From rung to rung with ever fewer trials."""
     rungs = [0, *(rung for rung in search.rungs if rung < finetune.steps), finetune.steps]
     work, alive = Work(0, 0, 0), trials
-    for start, end in zip(rungs, rungs[1:], strict=False):
+    for start, end in pairwise(rungs):
         work += _piece(finetune, start, end).times(alive)
         alive = math.ceil(search.keep * alive)
     return work

@@ -137,8 +137,8 @@ def _refuse_without_partner(found: Mapping[str, Mapping[str, Path]], folder: Pat
             more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
             raise BadInput(
                 f"{folder / name}: has no file of {', '.join(missing[:MOST_NAMED])}{more}, which other folders beside "
-                "it have; files of one cell have the same name in every folder, so name them alike or take away what has "
-                "no partner"
+                "it have; files of one cell have the same name in every folder, so name them alike or take away "
+                "what has no partner"
             )
 
 

@@ -61,6 +61,20 @@ class Changes:
             )
 
 
+def cells_of(text: str | None) -> tuple[int, ...] | None:
+    """Numbers as a person writes them, `1,2,5`.
+
+    Raises:
+        BadInput: if they are none.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        raise BadInput(f"--cells is '{text}'; give whole numbers of cells with commas between, as in 1,2,5")
+    return tuple(int(part) for part in parts)
+
+
 def read_settings(path: Path | None, changes: Changes) -> TransferSettings:
     """The settings of a file, or the defaults, with changes laid over them.
 
