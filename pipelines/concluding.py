@@ -1,7 +1,6 @@
 """What `sim-models transfer` leaves behind: scores on the test cells, pages, and the decision in plain lines."""
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -70,9 +69,11 @@ def save_example(prepared: Prepared, restorer: Restorer, path: Path) -> None:
 
 def write_page(folder: Path, title: str, bootstrap: Bootstrap) -> None:
     """Write the page that shows a study, where this release has one."""
-    page: Callable[[Path, str, Bootstrap], str] | None = getattr(
-        importlib.import_module("pipelines.report"), "study_page", None
-    )
+    try:
+        from pipelines import report  # matplotlib and templates take their time
+    except ImportError:  # a page is no reason to lose a study
+        return
+    page: Callable[[Path, str, Bootstrap], str] | None = getattr(report, "study_page", None)
     if page is not None:
         (folder / PAGE).write_text(page(folder, title, bootstrap))
 
@@ -154,7 +155,7 @@ def conclusion(out: Path) -> list[str]:
     return lines(record, pd.read_csv(out / DETAILS / "scores.csv"), out)
 
 
-def test_means(scores: pd.DataFrame, arms: Sequence[str] = ARMS) -> dict[str, float]:
+def metrics_of(scores: pd.DataFrame) -> dict[str, float]:
     """Mean PSNR of the test fields, by arm, under the names of MLflow's metrics."""
     means = scores[scores["metric"] == MAIN].groupby("arm")["value"].mean()
-    return {f"test_{MAIN}_{arm}": float(means[arm]) for arm in arms}
+    return {f"test_{MAIN}_{arm}": float(means[arm]) for arm in ARMS}

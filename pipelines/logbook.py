@@ -26,7 +26,7 @@ class Logbook:
     meter: Meter
     _ended: set[str] = field(default_factory=set)
 
-    def steps(self, job: Job, steps: int) -> None:
+    def steps(self, _job: Job, steps: int) -> None:
         """So many steps of a job were trained."""
         self.meter.add(steps)
 

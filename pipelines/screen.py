@@ -15,6 +15,9 @@ from pipelines.estimating import duration, spaced
 EVERY_SECONDS = 30.0
 """between plain lines"""
 
+LEAST_SHARE = 0.03
+"""done before the rest is guessed: the first steps wait for workers to start"""
+
 
 @dataclass
 class Meter:
@@ -51,7 +54,8 @@ class Meter:
     def _sentence(self, now: float) -> str:
         share = self.done / self.total
         text = f"{spaced(self.done)} of {spaced(self.total)} ({share:.0%})"
-        if (new := self.done - self._at_start) > 0:
+        new = self.done - self._at_start
+        if new > LEAST_SHARE * self.total:
             left = (now - self._started) / new * (self.total - self.done)
             text += f", about {duration(left)} left"
         return text

@@ -155,6 +155,8 @@ class _Inquiry:
         return pace
 
     def _run(self, study: Study, planned: Plan, place: Place) -> list[str]:
+        # MLflow tells how it makes its tables.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         tracker = Tracker.open(EXPERIMENT, project_root())
         name = self.prepared.structure
         execution = place.once(f"execution-{self.key}", lambda: uuid.uuid4().hex)
@@ -203,7 +205,7 @@ class _Inquiry:
         run.metrics({f"val_psnr_{arm.name}": arm.val_psnr for arm in record.arms})
         run.text(record.model_dump_json(indent=2), concluding.STUDY)
         logbook.evaluation(
-            self.prepared, settings.evaluation, concluding.test_means(scores), details, self.data
+            self.prepared, settings.evaluation, concluding.metrics_of(scores), details, self.data
         )
 
     def _record(self, run: Run) -> concluding.TransferRecord:
