@@ -4,6 +4,7 @@ Everything under way lies in `<out>/.work`, each piece under the digest of what 
 prepared fields, states of trials. A study that was interrupted finds them again; one that has ended takes them away.
 """
 
+import logging
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,7 +274,7 @@ def make_home(
 
 
 @pytest.fixture(scope="module")
-def ended(make_home: Callable[[], Home], ray_cluster: None) -> Iterator[Home]:
+def ended(make_home: Callable[[], Home], ray_cluster: None) -> Home:
     """One study that has ended."""
     home = make_home()
     with pytest.MonkeyPatch.context() as patch:
@@ -283,7 +283,7 @@ def ended(make_home: Callable[[], Home], ray_cluster: None) -> Iterator[Home]:
             lambda folder, *_: (folder / "report.html").write_text("<html>"),
         )
         assert home.call(*TINY) == 0
-    yield home
+    return home
 
 
 def test_a_study_leaves_everything_in_its_folder(ended: Home) -> None:
