@@ -149,7 +149,7 @@ def fitting(sources: Sequence[Source], target: Target, are_named: bool) -> tuple
         # Champions of other families give something else, so their scores would not compare.
         for each in sources:
             wanted = each.restorer.recipe.task.target
-            if wanted != "reference":
+            if reasons[each.name] is None and wanted != "reference":
                 reasons[each.name] = f"it learned to give '{wanted}', not the reference"
     misfits = [f"{name} does not fit: {reason}" for name, reason in reasons.items() if reason]
     fit = [each for each in sources if not reasons[each.name]]

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from pipelines import onboarding, transferring
+from pipelines import choosing, onboarding, transferring
+from pipelines.choosing import Target
 from pipelines.cli import app
 from pipelines.estimating import plan
 from pipelines.onboarding import Reading, bring_in, survey
@@ -338,9 +339,27 @@ def test_the_chosen_model_is_registered_as_a_candidate(
     assert registry.find("sim-discs", "sim.study_run", record["run_id"]) == 1
     assert ended.call(*TINY, "--register", "sim-discs") == 0
     assert "registered before" in capfd.readouterr().out
-    # As a champion it is a source that nobody has to name.
+
+
+def test_champions_that_fit_are_sources_that_nobody_has_to_name(
+    ended: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untrained: Callable[..., Restorer]
+) -> None:
+    monkeypatch.chdir(ended.folder)
+    registry = Registry(f"sqlite:///{ended.folder / 'mlflow.db'}")
+    if registry.holder("sim-discs", "candidate") is None:
+        assert ended.call(*TINY, "--register", "sim-discs") == 0
     registry.give("sim-discs", "champion", 1)
-    assert registry.champions() == {"sim-discs": 1}
+    (champion,) = choosing.champions(tmp_path / "sources")
+    assert champion.name == "sim-discs version 1"
+    untrained("deconoising").save(tmp_path / "other")
+    (other,) = choosing.named([str(tmp_path / "other")], tmp_path / "sources")
+    target = Target.of(Prepared.open(ended.target))
+    fit, misfits = choosing.fitting([champion, other], target, are_named=False)
+    assert fit == [champion]
+    assert misfits[0].startswith(f"{tmp_path / 'other'} does not fit: it learns without references")
+    five = replace(target, layout=(3, 5))
+    with pytest.raises(BadInput, match="restores stacks of 3 angles x 3 phases, these have 3 x 5"):
+        choosing.fitting([champion], five, are_named=True)
 
 
 def test_a_dry_run_says_what_it_would_take(
@@ -359,26 +378,23 @@ def test_a_dry_run_says_what_it_would_take(
 def test_a_killed_study_goes_on_where_it_stood(
     make_home: Callable[[], Home], ended: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At two random moments; what was trained by then is not trained again, and it comes to the same."""
-    home, chance = make_home(), random.Random()
+    """At a random moment; what was trained by then is not trained again, and it comes to the same."""
+    home = make_home()
     command = [sys.executable, "-m", "pipelines.cli", "transfer", "--source", "model"]
     command += ["--target", str(home.target), "--out", "out", *TINY]
-    for _ in range(2):
-        before = set(_states(home))
-        process = subprocess.Popen(
-            command, cwd=home.folder, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
-        )
-        deadline = time.monotonic() + 90
-        while set(_states(home)) <= before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(chance.uniform(0, 0.5))
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-        if process.returncode == 0:  # it was faster than the signal
-            break
-        assert process.returncode == 130, said
-        assert "interrupted; run the same command again to go on" in said
-        assert "Traceback" not in said
+    process = subprocess.Popen(
+        command, cwd=home.folder, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    deadline = time.monotonic() + 120
+    while not _states(home) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, 2))
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted; run the same command again to go on" in said
+    assert "Traceback" not in said
+    assert not (home.folder / "out" / "study.json").exists()
     kept, saved = set(_states(home)), []
     save = Trials._save
 
