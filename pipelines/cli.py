@@ -1,6 +1,7 @@
 """The command line `sim-models`, for people with files of their own. Same code as the pipeline."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -294,24 +295,27 @@ def transfer(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a long study.")] = False,
 ) -> None:
     """Carry a model to your own stacks: use it as it is, fine-tune it, or train from scratch? And with how many?"""
-    from pipelines.stacks import Stated
-    from pipelines.study_settings import Changes, cells_of
-    from pipelines.transferring import Options, refuse_name
-    from pipelines.transferring import transfer as carry
-
-    refuse_name(register)
-    changes = Changes(steps, finetune_steps, trials, seeds, cells_of(cells), margin_db)
-    stated = Stated(pixel_um, na, emission_um, offset, gain, read_noise)
-    options = Options(
-        tuple(source or ()), settings, changes, order, stated, (angles, phases), dry_run, register
-    )
     asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
+    # Being killed is an interruption like any other, from the first moment on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        from pipelines.stacks import Stated
+        from pipelines.study_settings import Changes, cells_of
+        from pipelines.transferring import Options, refuse_name
+        from pipelines.transferring import transfer as carry
+
+        refuse_name(register)
+        changes = Changes(steps, finetune_steps, trials, seeds, cells_of(cells), margin_db)
+        stated = Stated(pixel_um, na, emission_um, offset, gain, read_noise)
+        options = Options(
+            tuple(source or ()), settings, changes, order, stated, (angles, phases), dry_run, register
+        )
         said = carry(target, out, options, lambda text: not asks or typer.confirm(text, err=True))
     except KeyboardInterrupt:
         # typer would say no more than that it was aborted
         sys.exit(exit_code(_interrupted))
-    print("\n".join(said))
+    if said:
+        print("\n".join(said))
 
 
 def _interrupted() -> None:
