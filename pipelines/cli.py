@@ -299,9 +299,10 @@ def transfer(
     # Being killed is an interruption like any other, from the first moment on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        from pipelines.candidate import refuse_name
         from pipelines.stacks import Stated
         from pipelines.study_settings import Changes, cells_of
-        from pipelines.transferring import Options, refuse_name
+        from pipelines.transferring import Options
         from pipelines.transferring import transfer as carry
 
         refuse_name(register)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import sim_models
 from pipelines import choosing, concluding
+from pipelines.candidate import registered
 from pipelines.choosing import Source, Target
 from pipelines.estimating import Pace, Plan, plan, probe, seconds, sentence
 from pipelines.logbook import Logbook, kept_steps
@@ -23,11 +24,9 @@ from pipelines.screen import meter, note, warn
 from pipelines.stacks import Stated
 from pipelines.stage import digest, project_root, write_whole
 from pipelines.study_settings import Changes, TransferSettings, fitted, read_settings
-from sim_models.config import BadInput
 from sim_models.field import FrameOrder
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import SPLIT, Prepared
-from sim_models.tracking.registry import CANDIDATE, Registry
 from sim_models.tracking.runs import WEIGHTS, Run, Tracker
 from sim_models.training.distributed import cluster
 from sim_models.transfer.study import Listener, Sources, Study, StudyRecord
@@ -85,7 +84,7 @@ def transfer(target: Path, out: Path, options: Options, agreed: Agreed) -> list[
         key = _key(target, settings, reading, found)
         if (earlier := place.ended(key)) is not None:
             note(f"{out}: this study has ended before; nothing is done again")
-            return _registered(out, earlier, options.register) + concluding.conclusion(out)
+            return registered(out, earlier, options.register) + concluding.conclusion(out)
         if options.dry_run and options.register:
             note("--register has no effect with --dry-run")
         data, prepared, brought = _fields(target, reading, place)
@@ -177,7 +176,7 @@ class _Inquiry:
             self._write(record, run, logbook, result)
         ended = self._record(run)
         place.move(result, ended)
-        said = _registered(self.out, ended, self.options.register)
+        said = registered(self.out, ended, self.options.register)
         place.clear()
         return [*said, *concluding.conclusion(self.out)]
 
@@ -268,48 +267,6 @@ def _tell(brought: Brought, misfits: Sequence[str], doubts: Sequence[str]) -> No
         note(text)
 
 
-def _registered(out: Path, ended: concluding.TransferRecord, name: str | None) -> list[str]:
-    """Register the chosen arm where that is asked for and was not done yet; what to tell about it."""
-    if name is None:
-        return []
-    if ended.registered is not None:
-        return [f"registered before as {ended.registered}"]
-    version = register(out, ended, name)
-    registered = ended.model_copy(update={"registered": f"{name} version {version}"})
-    write_whole(out / concluding.RECORD, registered.model_dump_json(indent=2) + "\n")
-    return [
-        f"registered {name} version {version} @{CANDIDATE}; once you trust it: sim-models registry promote {name} "
-        f"{version}"
-    ]
-
-
-def register(out: Path, ended: concluding.TransferRecord, name: str) -> int:
-    """Register the arm that a study has chosen as the next version of `name`, with the alias `candidate`."""
-    import numpy as np
-
-    record = StudyRecord.model_validate_json((out / concluding.STUDY).read_text())
-    folder = out / "arms" / record.chosen
-    restorer = Restorer.load(folder)
-    parent = "none" if record.chosen == "scratch" else record.source
-    tags = {
-        WEIGHTS: restorer.weights_sha256,
-        "sim.structure": record.structure,
-        "sim.arm": record.chosen,
-        "sim.parent": parent,
-        "sim.frozen": ", ".join(restorer.card.frozen_stages) or "none",
-        "sim.study_run": ended.run_id,
-        "sim.data": ended.data,
-        "sim.split": ended.split,
-    }
-    with np.load(out / concluding.DETAILS / concluding.EXAMPLE) as kept:
-        example = {role: kept[role] for role in restorer.recipe.task.roles}
-    registry = Registry.open(project_root())
-    description = f"Arm {record.chosen} of a transfer to **{record.structure}**; parent: {parent}."
-    version = registry.register(folder, name, ended.run_id, tags, description, example)
-    registry.give(name, CANDIDATE, version)
-    return version
-
-
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Being killed is an interruption like any other, also while Ray starts, which then ends the process itself."""
@@ -328,13 +285,3 @@ def _interruptible() -> Iterator[None]:
 def _interruptible_again() -> None:
     """Ray puts a handler of its own in the place of ours."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def refuse_name(name: str | None) -> None:
-    """Refuse what the registry would not take as a name, before hours of training.
-
-    Raises:
-        BadInput: with what a name may be.
-    """
-    if name is not None and (not name.strip() or any(sign in name for sign in "/:@")):
-        raise BadInput(f"--register '{name}': a name holds no slash, colon or @, as in sim-lysosomes")
