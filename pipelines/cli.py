@@ -1,6 +1,7 @@
 """The command line `sim-models`, for people with files of their own. Same code as the pipeline."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Inspect, reconstruct and restore raw SIM stacks, compress what restores them, and keep its registry.",
+    help="Inspect, reconstruct and restore raw SIM stacks; carry models to others, compress them, keep their registry.",
 )
 app.add_typer(registry_cli.app, name="registry")
 # Images and models are imported inside the commands: `--help` should not wait for torch.
@@ -238,6 +239,90 @@ def compress(
     for doubt in done.warnings:
         print(f"warning: {doubt}", file=sys.stderr)
     print(json.dumps(done.as_dict(), indent=2) if as_json else "\n".join(done.lines()))
+
+
+@app.command()
+def transfer(
+    target: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with LEVEL/CELL.tif and reference/CELL.tif (also MRC, or a folder of frames per cell), or a "
+            "folder of prepared fields."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write; an interrupted study in it goes on.")
+    ],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="models:/NAME@champion, models:/NAME/VERSION or a restorer's folder, once for each; without it every "
+            "champion that fits."
+        ),
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="YAML file of settings, with the keys of the shipped one.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps from scratch.")] = None,
+    finetune_steps: Annotated[
+        int | None, typer.Option(help="Steps of a fine-tune; a tenth of --steps if not given.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of freeze range and learning rate.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How often every training is repeated.")] = None,
+    cells: Annotated[
+        str | None, typer.Option(help="Numbers of training cells to try beside all, as in 1,2,5.")
+    ] = None,
+    margin_db: Annotated[
+        float | None, typer.Option(help="PSNR in dB that a cheaper way may lack, and still be taken.")
+    ] = None,
+    order: Annotated[
+        FrameOrder, typer.Option(help="Which changes slower from frame to frame.")
+    ] = FrameOrder.ANGLE_MAJOR,
+    angles: Annotated[
+        int | None, typer.Option(help="Number of angles, where the source does not tell.")
+    ] = None,
+    phases: Annotated[int | None, typer.Option(help="Number of phases, likewise.")] = None,
+    na: Annotated[float | None, typer.Option(help="Numerical aperture, unless the files say it.")] = None,
+    emission_um: Annotated[float | None, typer.Option(help="Emission wavelength in um, likewise.")] = None,
+    pixel_um: Annotated[float | None, typer.Option(help="Raw pixel in um, likewise.")] = None,
+    offset: Annotated[float | None, typer.Option(help="Counts of a dark frame; else estimated.")] = None,
+    gain: Annotated[float | None, typer.Option(help="Counts per photo-electron, with --offset.")] = None,
+    read_noise: Annotated[float | None, typer.Option(help="Photo-electrons, with --gain.")] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Register the chosen model under this name, as a candidate.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read the stacks, say what it would take, and stop.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a long study.")] = False,
+) -> None:
+    """Carry a model to your own stacks: use it as it is, fine-tune it, or train from scratch? And with how many?"""
+    asks = not yes and sys.stdin.isatty() and sys.stderr.isatty()
+    # Being killed is an interruption like any other, from the first moment on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        from pipelines.candidate import refuse_name
+        from pipelines.stacks import Stated
+        from pipelines.study_settings import Changes, cells_of
+        from pipelines.transferring import Options
+        from pipelines.transferring import transfer as carry
+
+        refuse_name(register)
+        changes = Changes(steps, finetune_steps, trials, seeds, cells_of(cells), margin_db)
+        stated = Stated(pixel_um, na, emission_um, offset, gain, read_noise)
+        options = Options(
+            tuple(source or ()), settings, changes, order, stated, (angles, phases), dry_run, register
+        )
+        said = carry(target, out, options, lambda text: not asks or typer.confirm(text, err=True))
+    except KeyboardInterrupt:
+        # typer would say no more than that it was aborted
+        sys.exit(exit_code(_interrupted))
+    if said:
+        print("\n".join(said))
+
+
+def _interrupted() -> None:
+    raise KeyboardInterrupt
 
 
 @app.command()

@@ -48,7 +48,7 @@ def bench(key: str) -> Iterator[Bench]:
     folder = RUNS / key
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
-        _hold(lock.fileno(), folder / "lock")
+        hold(lock.fileno(), folder / "lock")
         execution = folder / "execution"
         if not execution.exists():
             execution.write_text(uuid.uuid4().hex)
@@ -56,8 +56,12 @@ def bench(key: str) -> Iterator[Bench]:
     shutil.rmtree(folder)
 
 
-def _hold(lock: int, path: Path) -> None:
-    """Take a lock that goes with the process, however that ends."""
+def hold(lock: int, path: Path) -> None:
+    """Take a lock that goes with the process, however that ends.
+
+    Raises:
+        BadInput: if another process has it.
+    """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -42,7 +42,7 @@ def outputs(files: Sequence[Path], out: Path, records: Sequence[Path], sheet: bo
             f"{out}: the output is an OME-TIFF; give it a name that ends in .tif, or name a folder"
         )
     else:
-        targets = [out / f"{_stem(file)}{SUFFIX}" for file in files]
+        targets = [out / f"{stem(file)}{SUFFIX}" for file in files]
     doubled = {target for target in targets if targets.count(target) > 1}
     if doubled:
         raise BadInput(
@@ -94,10 +94,10 @@ def is_record(path: Path) -> bool:
 
 def beside(out: Path, suffix: str) -> Path:
     """The file of the same name with another ending: the record (.json) or the sheet (.png) of an image."""
-    return out.with_name(f"{_stem(out)}{suffix}")
+    return out.with_name(f"{stem(out)}{suffix}")
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
     """The name of a stack, in a file or a folder, without the ending of an image file."""
     name = path.name if path.name not in ("", "..") else path.resolve().name
     for ending in ENDINGS:

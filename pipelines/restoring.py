@@ -156,16 +156,24 @@ def load(model: str) -> Restorer:
                 f"{model}: is no folder of a restorer; give models:/NAME@champion or a folder with {SETTINGS}"
             )
         return Restorer.load(Path(model))
+    refuse_without_registry(model)
     from sim_models.tracking.registry import Registry  # MLflow takes two seconds to import
 
-    root = project_root()
-    if "MLFLOW_TRACKING_URI" not in os.environ and not (root / "mlflow.db").exists():
+    with tempfile.TemporaryDirectory() as temporary:
+        return Restorer.load(Registry.open(project_root()).fetch(model, Path(temporary)))
+
+
+def refuse_without_registry(model: str) -> None:
+    """Refuse to look for a registered model where there is no registry, rather than make an empty one.
+
+    Raises:
+        BadInput: with `model`, that was asked for.
+    """
+    if "MLFLOW_TRACKING_URI" not in os.environ and not (project_root() / "mlflow.db").exists():
         raise BadInput(
             f"{model}: there is no registry in this folder (mlflow.db); run this where `make repro` ran, or name a "
             "server in MLFLOW_TRACKING_URI"
         )
-    with tempfile.TemporaryDirectory() as temporary:
-        return Restorer.load(Registry.open(root).fetch(model, Path(temporary)))
 
 
 def _doubts(image: Image, as_filed: bool, pixel_um: float, card: Card, file: ImageFile) -> list[str]:

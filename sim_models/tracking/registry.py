@@ -128,6 +128,11 @@ class Registry:
         version = next((model.aliases.get(alias) for model in models if model.name == name), None)
         return None if version is None else int(version)
 
+    def champions(self) -> dict[str, int]:
+        """The version that is champion, by the name of its model; models without one are left out."""
+        models = client_of(self.uri).search_registered_models()
+        return {model.name: int(model.aliases[CHAMPION]) for model in models if CHAMPION in model.aliases}
+
     def give(self, name: str, alias: str, version: int) -> None:
         """Give an alias to a version; whoever held it loses it.
 

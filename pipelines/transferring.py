@@ -1,0 +1,287 @@
+"""Carry a model to a person's own stacks: what `sim-models transfer` does.
+
+Everything under way lies in `<out>/.work`, each piece under the digest of what it was made from: copies of the sources,
+prepared fields, states of trials. A study that was interrupted finds them again; one that has ended takes them away.
+"""
+
+import logging
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sim_models
+from pipelines import choosing, concluding
+from pipelines.candidate import registered
+from pipelines.choosing import Source, Target
+from pipelines.estimating import Pace, Plan, plan, probe, seconds, sentence
+from pipelines.logbook import Logbook, kept_steps
+from pipelines.onboarding import Brought, Reading, bring_in, survey, what_was_brought
+from pipelines.out_folder import Place, open_place, refuse_place
+from pipelines.screen import meter, note, warn
+from pipelines.stacks import Stated
+from pipelines.stage import digest, project_root, write_whole
+from pipelines.study_settings import Changes, TransferSettings, fitted, read_settings
+from sim_models.field import FrameOrder
+from sim_models.restorer import Restorer
+from sim_models.sources.prepared import SPLIT, Prepared
+from sim_models.tracking.runs import WEIGHTS, Run, Tracker
+from sim_models.training.distributed import cluster
+from sim_models.transfer.study import Listener, Sources, Study, StudyRecord, jobs_of
+from sim_models.transfer.trials import Trials
+
+EXPERIMENT = "transfer"
+
+LONG_SECONDS = 600.0
+"""a study that takes longer is asked about"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asks for beside target and output."""
+
+    sources: tuple[str, ...]
+    """none: every champion that fits"""
+    settings: Path | None
+    changes: Changes
+    order: FrameOrder
+    stated: Stated
+    layout: tuple[int | None, int | None]
+    """angles and phases"""
+    dry_run: bool
+    register: str | None
+    """name of a registered model"""
+
+
+Agreed = Callable[[str], bool]
+"""Asks a person whether to go on"""
+
+
+def transfer(target: Path, out: Path, options: Options, agreed: Agreed) -> list[str]:
+    """Run a study, or what is left of it, and return what to tell at its end.
+
+    Args:
+        target: a folder of a person's own stacks (see `pipelines.onboarding`), or of prepared fields.
+        out: the folder to write.
+        options: what else is asked for.
+        agreed: asked before a long study starts.
+
+    Raises:
+        BadInput: if something that was given cannot be used; what had been trained by then stays.
+        KeyboardInterrupt: if it was interrupted or killed; called again, it goes on.
+    """
+    settings = read_settings(options.settings, options.changes)
+    refuse_place(out, target)
+    if not (target / SPLIT).is_file():
+        survey(target)  # refuses before anything is fetched
+    with _interruptible(), open_place(out) as place:
+        named = bool(options.sources)
+        into = place.work / "sources"
+        found = choosing.named(options.sources, into) if named else choosing.champions(into)
+        reading = _reading(options, settings, found if named else [])
+        key = _key(target, settings, reading, found)
+        if (earlier := place.ended(key)) is not None:
+            note(f"{out}: this study has ended before; nothing is done again")
+            return registered(out, earlier, options.register) + concluding.conclusion(out)
+        if options.dry_run and options.register:
+            note("--register has no effect with --dry-run")
+        data, prepared, brought = _fields(target, reading, place)
+        facts = Target.of(prepared)
+        sources, misfits = choosing.fitting(found, facts, named)
+        _tell(brought, misfits, choosing.doubts(sources, facts))
+        inquiry = _Inquiry(target, out, options, settings, key, data, prepared, brought, sources, facts)
+        return inquiry.carry_out(place, agreed)
+
+
+@dataclass(frozen=True)
+class _Inquiry:
+    """A study with all that it is made of."""
+
+    target: Path
+    out: Path
+    options: Options
+    settings: TransferSettings
+    key: str
+    data: str
+    prepared: Prepared
+    brought: Brought
+    sources: Sequence[Source]
+    facts: Target
+
+    def carry_out(self, place: Place, agreed: Agreed) -> list[str]:
+        """Estimate, ask, train, write."""
+        study, planned = self._study(place)
+        with cluster():
+            _interruptible_again()
+            pace = self._pace(study, place)
+            done = kept_steps(study.trials.folder)
+            print(sentence(planned, pace, done), flush=True)
+            if self.options.dry_run:
+                return []
+            left = seconds(planned, pace, done)
+            if left > LONG_SECONDS and not agreed("go on?"):
+                return ["nothing was trained; fewer --steps, --trials, --seeds or --cells take less time"]
+            return self._run(study, planned, place)
+
+    def _study(self, place: Place) -> tuple[Study, Plan]:
+        networks = [source.restorer.network for source in self.sources]
+        divisors = [network.divisor for network in networks]
+        cells = len(self.prepared.split.train)
+        adapted, notes = fitted(self.settings.study, self.facts.edge_px, divisors, cells)
+        for text in notes:
+            note(text)
+        trials = Trials(place.work / "trials" / self.key)
+        study = Study(
+            adapted,
+            self.prepared,
+            str(self.prepared.folder.resolve()),
+            trials,
+            self.settings.evaluation.bootstrap,
+            Listener(lambda _trial: None, lambda _name, _job, _stretch: None),
+        )
+        return study, plan(adapted, study.sizes(), max(len(network.stages()) for network in networks))
+
+    def _pace(self, study: Study, place: Place) -> Pace:
+        """As measured when the study was started first."""
+        kept = place.work / f"pace-{self.key}.json"
+        if kept.exists():
+            return Pace.model_validate_json(kept.read_text())
+        first = self.sources[0]
+        scratch, finetune = jobs_of(study.settings, first.restorer.recipe, study.folder, first.folder)
+        pace = probe(scratch, finetune, place.work)
+        write_whole(kept, pace.model_dump_json())
+        return pace
+
+    def _run(self, study: Study, planned: Plan, place: Place) -> list[str]:
+        # MLflow tells how it makes its tables.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        tracker = Tracker.open(EXPERIMENT, project_root())
+        name = self.prepared.structure
+        execution = place.once(f"execution-{self.key}", lambda: uuid.uuid4().hex)
+        tags = {"sim.kind": "study", "sim.structure": name, "sim.data": self.data}
+        tags |= {"sim.split": self.prepared.split.hash}
+        tags |= {"sim.source": ", ".join(source.name for source in self.sources)}
+        values = self.settings.model_dump(mode="json") | {"study": study.settings.model_dump(mode="json")}
+        with (
+            tracker.run(f"transfer {name}", digest(execution, "study"), values, tags) as run,
+            meter("training steps", planned.steps) as counted,
+        ):
+            run.dataset(self.target, self.prepared.split.hash, "training")
+            counted.start_at(kept_steps(study.trials.folder))
+            logbook = Logbook(tracker, run, execution, place.work / f"logged-{self.key}", counted)
+            result = place.fresh("result")
+            record = self._trained(study, logbook, result / "arms")
+            self._write(record, run, logbook, result)
+        ended = self._record(run)
+        place.move(result, ended)
+        said = registered(self.out, ended, self.options.register)
+        place.clear()
+        return [*said, *concluding.conclusion(self.out)]
+
+    def _trained(self, study: Study, logbook: Logbook, arms: Path) -> StudyRecord:
+        listening = Study(
+            study.settings,
+            study.prepared,
+            study.folder,
+            Trials(study.trials.folder, logbook.steps),
+            study.bootstrap,
+            Listener(logbook.trial, logbook.fit),
+        )
+        return listening.run(Sources({source.name: source.folder for source in self.sources}), arms)
+
+    def _write(self, record: StudyRecord, run: Run, logbook: Logbook, result: Path) -> None:
+        """Everything but the record that says it has ended."""
+        settings, details = self.settings, result / concluding.DETAILS
+        (result / concluding.STUDY).write_text(record.model_dump_json(indent=2) + "\n")
+        scores = concluding.score_arms(
+            self.prepared, result / "arms", details, settings.evaluation, settings.reconstruction
+        )
+        chosen = Restorer.load(result / "arms" / record.chosen)
+        concluding.save_example(self.prepared, chosen, details / concluding.EXAMPLE)
+        concluding.write_page(result, f"Transfer to {record.structure}", settings.evaluation.bootstrap)
+        run.tags({WEIGHTS: chosen.weights_sha256, "sim.chosen": record.chosen})
+        run.metrics({f"val_psnr_{arm.name}": arm.val_psnr for arm in record.arms})
+        run.text(record.model_dump_json(indent=2), concluding.STUDY)
+        logbook.evaluation(
+            self.prepared, settings.evaluation, concluding.metrics_of(scores), details, self.data
+        )
+
+    def _record(self, run: Run) -> concluding.TransferRecord:
+        return concluding.TransferRecord(
+            made_by="sim-models transfer",
+            key=self.key,
+            target=self.prepared.structure,
+            data=self.data,
+            split=self.prepared.split.hash,
+            sources={source.name: source.restorer.weights_sha256 for source in self.sources},
+            left_out=self.brought.left_out,
+            run_id=run.id,
+            registered=None,
+        )
+
+
+def _reading(options: Options, settings: TransferSettings, sources: Sequence[Source]) -> Reading:
+    """Frames are laid out as a named source takes them, unless a person says otherwise."""
+    angles, phases = options.layout
+    if sources and angles is None and phases is None:
+        card = sources[0].restorer.card
+        angles, phases = card.angles, card.phases
+    return Reading((angles, phases), options.order, options.stated, settings.reconstruction, settings.split)
+
+
+def _key(target: Path, settings: TransferSettings, reading: Reading, sources: Sequence[Source]) -> str:
+    """Digest of all that decides what a study comes to."""
+    weights = ",".join(source.restorer.weights_sha256 for source in sources)
+    return digest(
+        settings.model_dump_json(), repr(reading), weights, target, Path(sim_models.__file__).parent
+    )
+
+
+def _fields(target: Path, reading: Reading, place: Place) -> tuple[str, Prepared, Brought]:
+    """Digest of the data, the prepared fields, and what a person should know of them."""
+    data = digest(target)
+    if (target / SPLIT).is_file():
+        return data, Prepared.open(target), Brought(left_out={}, notes=())
+    into = (
+        place.work
+        / "fields"
+        / digest(data, repr(reading), Path(sim_models.__file__).parent)
+        / target.resolve().name
+    )
+    if not (into / SPLIT).exists():
+        with meter("stacks read", len(survey(target).cells)) as counted:
+            brought = bring_in(target, reading, into, lambda _done, _total: counted.add(1))
+    else:
+        brought = what_was_brought(into)
+    return data, Prepared.open(into), brought
+
+
+def _tell(brought: Brought, misfits: Sequence[str], doubts: Sequence[str]) -> None:
+    for cell, reason in brought.left_out.items():
+        warn(f"{cell} is left out: {reason}")
+    for text in (*brought.notes, *doubts):
+        warn(text)
+    for text in misfits:
+        note(text)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Being killed is an interruption like any other, also while Ray starts, which then ends the process itself."""
+    before = signal.getsignal(signal.SIGTERM)
+    _interruptible_again()
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code == signal.SIGTERM:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interruptible_again() -> None:
+    """Ray puts a handler of its own in the place of ours."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
