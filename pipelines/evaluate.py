@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipelines.numbers import Numbers, only_numbers, study_metrics
 from pipelines.params import Params, read_params
 from pipelines.stage import (
     DATA,
@@ -25,7 +26,7 @@ from sim_models.evaluation.scores import Restored, restore, score
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import Tracker, data_version
-from sim_models.transfer.study import ARMS
+from sim_models.transfer.study import ARMS, StudyRecord
 
 METRICS_FOR_DVC = ("psnr_targetrange_noscale", "ssim_targetrange_noscale")
 DIGITS = 4
@@ -56,8 +57,9 @@ def main(kind: str, key: str) -> None:
         for (arm, level), (_, restored) in worst.items():
             save_panel(restored, table, details / f"worst_{arm}_{level}.png")
     means = _means(table)
-    write_whole(out / "metrics.json", json.dumps(means, indent=2) + "\n")
-    _log(f"evaluate {key}", means, out / "details", prepared, params)
+    study = _study(key) if kind == "transfers" else {}
+    write_whole(out / "metrics.json", json.dumps({**means, **study}, indent=2) + "\n")
+    _log(f"evaluate {key}", means, study, out / "details", prepared, params)
 
 
 def read_arms(params: Params, kind: str, key: str) -> tuple[str, dict[str, Restorer]]:
@@ -67,6 +69,12 @@ def read_arms(params: Params, kind: str, key: str) -> tuple[str, dict[str, Resto
     if kind == "transfers":
         return params.transfer(key).structure, {arm: Restorer.load(TRANSFERS / key / arm) for arm in ARMS}
     raise BadInput(f"'{kind}' cannot be evaluated; choose models or transfers")
+
+
+def _study(key: str) -> Numbers:
+    """What the study of a transfer came to on the validation cells."""
+    text = (TRANSFERS / key / "study.json").read_text()
+    return {"study": study_metrics(StudyRecord.model_validate_json(text))}
 
 
 def _keep_worst(
@@ -92,7 +100,12 @@ def _means(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def _log(
-    name: str, means: Mapping[str, Mapping[str, float]], details: Path, prepared: Prepared, params: Params
+    name: str,
+    means: Mapping[str, Mapping[str, float]],
+    study: Numbers,
+    details: Path,
+    prepared: Prepared,
+    params: Params,
 ) -> None:
     tracker = Tracker.open(params.study, project_root())
     opened = {"sim.kind": "evaluation", "sim.structure": prepared.structure, "sim.split": prepared.split.hash}
@@ -105,6 +118,8 @@ def _log(
         this.metrics(
             {f"test_{metric}_{arm}": value for metric, arms in means.items() for arm, value in arms.items()}
         )
+        if study:
+            this.metrics(only_numbers(study))
         this.dataset(prepared.folder, prepared.split.hash, "test")
         this.folder(details, "test")
 
