@@ -183,6 +183,10 @@ def _study(settings: SearchSettings, num_stages: int) -> optuna.Study:
     middle = len(settings.learning_rates) // 2
     for num_frozen in (0, 1, num_stages - 1):  # nothing, the first stage, all but the head
         study.enqueue_trial({"start": 0, "width": num_frozen, "rate": middle})
+    # What all ranges are held against deserves the best of the rates.
+    for rate in range(len(settings.learning_rates)):
+        if rate != middle:
+            study.enqueue_trial({"start": 0, "width": 0, "rate": rate})
     return study
 
 

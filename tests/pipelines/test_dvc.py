@@ -50,6 +50,8 @@ def test_there_is_a_stage_for_every_structure_model_and_transfer(
             for stage in ("transfer", "evaluate-transfer", "register-transfer")
             for key in params.transfers
         ),
+        *(f"carry@{source}-{target}" for source in params.matrix.sources for target in params.matrix.targets),
+        "matrix",
         "report",
     }
     assert set(resolved) == expected

@@ -87,7 +87,7 @@ def test_the_key_of_a_job_changes_with_all_that_decides_its_outcome(
 
 def test_curves_hold_no_times() -> None:
     state = State(weights={}, curve=[(2, {"val_psnr": 20.5, "loss_l1": 0.5, "seconds": 1.25})])
-    write_curves("er", {"scratch": state, "finetune": state})
+    write_curves("er", state)
     table = pd.read_csv("reports/curves/er.csv")
     assert list(table.columns) == ["arm", "step", "val_psnr", "loss_l1"]
-    assert list(table["arm"]) == ["scratch", "finetune"]
+    assert list(table["arm"]) == ["scratch"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from sim_models.optics.estimate.overlap import Overlap, Profile, Table, depths, profile
@@ -41,18 +42,16 @@ class OtfFit:
 def fit_otf(scene: Scene, sums: Overlap) -> OtfFit:
     """Bands agree in their overlap only for the true ratio of OTF values, whatever the object."""
     stated = profile(scene)
+    as_stated = depths(sums, stated, stated).misfit
 
-    def misfit(true: Profile) -> tuple[float, int]:
-        bins = depths(sums, stated, true).misfit
-        return (float(bins.mean()) if len(bins) >= FEWEST_BINS else math.inf), len(bins)
+    def misfit(true: Profile) -> Table:
+        return depths(sums, stated, true).misfit
 
-    as_stated, counts = misfit(stated)
-    width = _lowest(lambda width: misfit(profile(scene, width=width))[0], WIDTHS, 1.0, counts)
-    damping = _lowest(lambda damping: misfit(profile(scene, damping=damping))[0], DAMPINGS, 0.0, counts)
-    best = min(width.misfit, damping.misfit)
+    width = _lowest(lambda width: misfit(profile(scene, width=width)), WIDTHS, 1.0, as_stated)
+    damping = _lowest(lambda damping: misfit(profile(scene, damping=damping)), DAMPINGS, 0.0, as_stated)
     believed: Literal["stated", "width", "attenuation"] = "stated"
-    if math.isfinite(best) and (as_stated / best - 1) * counts > BELIEVED:
-        believed = "width" if width.misfit < damping.misfit else "attenuation"
+    if max(width.gain, damping.gain) > BELIEVED:
+        believed = "width" if width.gain > damping.gain else "attenuation"
     attenuation = math.exp(-damping.place)
     damping_sigma = None if damping.sigma is None else attenuation * damping.sigma
     return OtfFit(width.place, width.sigma, attenuation, damping_sigma, believed)
@@ -62,21 +61,50 @@ def fit_otf(scene: Scene, sums: Overlap) -> OtfFit:
 class _Lowest:
     place: float
     sigma: float | None
-    misfit: float
+    gain: float
+    """in chi-squared over the stated OTF, scaled by what is left of it; none where nothing tells"""
 
 
-def _lowest(misfit: Callable[[float], float], places: Table, stated: float, counts: int) -> _Lowest:
-    """The lowest point of a curve, looked for around the best of some places; the stated one where nothing tells."""
-    values = [misfit(float(place)) for place in places]
-    best = int(np.argmin(values))
-    if math.isinf(values[best]):
-        return _Lowest(stated, None, math.inf)
+def _lowest(misfit: Callable[[float], Table], places: Table, stated: float, as_stated: Table) -> _Lowest:
+    """Where bands agree best, looked for around the best of some places; the stated one where nothing tells.
+
+    The narrower an OTF, the fewer bins it has light in; so it is compared with the stated one in the bins of both. Few
+    bins among which it does well by chance would else pass for a better OTF.
+    """
+
+    def height(place: float) -> float:
+        return _log_ratio(misfit(place), as_stated, None)
+
+    heights = [height(float(place)) for place in places]
+    best = int(np.argmin(heights))
+    if math.isinf(heights[best]):
+        return _Lowest(stated, None, 0.0)
     step = float(places[1] - places[0])
     around = float(places[best]) - step, float(places[best]) + step
-    found = minimize_scalar(misfit, bounds=around, method="bounded", options={"xatol": step / 50})
-    place, height = float(found.x), float(found.fun)
-    near = step / 10
-    bend = (misfit(place - near) - 2 * height + misfit(place + near)) / near**2
+    found = minimize_scalar(height, bounds=around, method="bounded", options={"xatol": step / 50})
+    place, near = float(found.x), step / 10
+    # In the same bins, for the curve would jump where one drops out.
+    three = [misfit(each) for each in (place - near, place, place + near)]
+    bins = np.isfinite(three).all(axis=0)
+    low, here, high = (_log_ratio(each, as_stated, bins) for each in three)
+    bend = (low - 2 * here + high) / near**2
     # At the lowest point the chi-squared over its mean rises by one within one standard deviation.
-    sigma = math.sqrt(2 * height / bend / counts) if math.isfinite(bend) and bend > 0 else None
-    return _Lowest(place, sigma, height)
+    sigma = math.sqrt(2 / bend) if math.isfinite(bend) and bend > 0 else None
+    return _Lowest(place, sigma, _gain(misfit(place), as_stated))
+
+
+def _log_ratio(misfit: Table, as_stated: Table, bins: NDArray[np.bool_] | None) -> float:
+    """K ln(chi-squared / that of the stated OTF) over the K bins of both, and of `bins`; infinite with too few."""
+    both = np.isfinite(misfit) & np.isfinite(as_stated)
+    both = both if bins is None else both & bins
+    if both.sum() < FEWEST_BINS:
+        return math.inf
+    return float(both.sum() * np.log(misfit[both].mean() / as_stated[both].mean()))
+
+
+def _gain(misfit: Table, as_stated: Table) -> float:
+    """Chi-squared of the stated OTF less this one's, over this one's mean, in the bins of both."""
+    both = np.isfinite(misfit) & np.isfinite(as_stated)
+    if both.sum() < FEWEST_BINS:
+        return 0.0
+    return float(both.sum() * (as_stated[both].mean() / misfit[both].mean() - 1))

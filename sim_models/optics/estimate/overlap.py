@@ -138,7 +138,7 @@ class Depths:
     sigma: Table
     """(B,) infinite where a band does not overlap"""
     misfit: Table
-    """(K,) squared residuals over their variance, of the bins that were used"""
+    """(B, NEAR, FAR) squared residuals over their variance; NaN where a bin was not used"""
 
 
 @dataclass(frozen=True)
@@ -195,9 +195,8 @@ def depths(sums: Overlap, stated: Profile, true: Profile) -> Depths:
     # The scatter of the bins themselves, which holds what the noise model does not: bright places are noisier.
     scatter = SCATTER * np.sqrt(_summed(weight**2 * residual)) / np.where(seen, gain, 1)
     sigma = np.hypot(scatter, amplitude * ((BORDER_PX / sums.edge_px) ** 2 + FLOOR))
-    return Depths(
-        amplitude.flatten(), np.where(seen, sigma, np.inf).flatten(), (residual / variance)[used & seen]
-    )
+    misfit = np.where(used & seen, residual / variance, np.nan)
+    return Depths(amplitude.flatten(), np.where(seen, sigma, np.inf).flatten(), misfit)
 
 
 def _summed(tables: Table) -> Table:
