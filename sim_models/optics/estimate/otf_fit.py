@@ -85,7 +85,7 @@ def _lowest(misfit: Callable[[float], Table], places: Table, stated: float, as_s
     place, near = float(found.x), step / 10
     # In the same bins, for the curve would jump where one drops out.
     three = [misfit(each) for each in (place - near, place, place + near)]
-    bins = np.isfinite(three).all(axis=0)
+    bins: NDArray[np.bool_] = np.all(np.isfinite(np.stack(three)), axis=0)
     low, here, high = (_log_ratio(each, as_stated, bins) for each in three)
     bend = (low - 2 * here + high) / near**2
     # At the lowest point the chi-squared over its mean rises by one within one standard deviation.
