@@ -24,6 +24,7 @@ def study_metrics(study: StudyRecord) -> Numbers:
         "frozen": _decision(study.range_decision),
         "enough": study.enough.model_dump(),
         "time_to_quality": {
+            "arm": found.arm,
             "quality_db": round(found.quality_db, DIGITS),
             "reached": found.reached,
             "seeds": found.seeds,

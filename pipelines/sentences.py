@@ -136,13 +136,13 @@ def time_to_quality(study: StudyRecord) -> str:
     found = study.time_to_quality
     goal = f"what training from scratch comes to in the end ({number(found.quality_db, 2)} dB)"
     if found.steps is None or found.seconds is None or found.share is None:
-        steps = study.arm("finetune").budget
+        steps = study.arm(found.arm).budget
         return (
             f"Fine-tuning does not reach {goal}: within its {steps} steps {found.reached} of {found.seeds} "
             f"seed{'s' if found.seeds > 1 else ''} did."
         )
     return (
-        f"Fine-tuning reaches {goal} after {found.steps:.0f} steps and {found.seconds:.0f} s (median of "
+        f"{plainly(found.arm)} reaches {goal} after {found.steps:.0f} steps and {found.seconds:.0f} s (median of "
         f"{found.seeds} seed{'s' if found.seeds > 1 else ''}, {found.reached} of which got there); from scratch it "
         f"took {found.scratch_steps:.0f} steps, and {found.scratch_seconds:.0f} s to the end of training. That is "
         f"{100 * found.share:.2g} % of the steps."

@@ -271,7 +271,7 @@ def _marks(study: StudyRecord) -> list[figures.Mark]:
 def _curves(study: StudyRecord) -> list[figures.Curve]:
     return [
         figures.Curve(name, tuple((step, psnr) for step, psnr, _ in each.curve))
-        for name in ("scratch", "finetune")
+        for name in ("scratch", "finetune", "finetune_equal")
         for each in study.arm(name).repeats
         if each.curve
     ]

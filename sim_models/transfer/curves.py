@@ -23,6 +23,8 @@ class Enough(Settings):
 class TimeToQuality(Settings):
     """How soon fine-tuning reaches what training from scratch comes to in the end."""
 
+    arm: str
+    """the fine-tune that got there first, `finetune` or `finetune_equal`; the first where neither did"""
     quality_db: float
     """validation PSNR of training from scratch with all cells, at its best look, mean over seeds"""
     scratch_steps: float
@@ -68,8 +70,13 @@ def enough(
     )
 
 
-def time_to_quality(finetune: Contender, scratch: Contender) -> TimeToQuality:
-    """Compare curves of two arms that learned from the same cells."""
+def time_to_quality(finetunes: Sequence[Contender], scratch: Contender) -> TimeToQuality:
+    """Compare curves of fine-tunes with that of training from scratch, all from the same cells."""
+    found = [_time_to_quality(each, scratch) for each in finetunes]
+    return min(found, key=lambda each: math.inf if each.steps is None else each.steps)
+
+
+def _time_to_quality(finetune: Contender, scratch: Contender) -> TimeToQuality:
     quality = sum(max(psnr for _, psnr, _ in each.curve) for each in scratch.repeats) / len(scratch.repeats)
     firsts = [
         next(((step, seconds) for step, psnr, seconds in each.curve if psnr >= quality), None)
@@ -81,6 +88,7 @@ def time_to_quality(finetune: Contender, scratch: Contender) -> TimeToQuality:
     steps = median([step for step, _ in reached] + never)
     seconds = median([seconds for _, seconds in reached] + never)
     return TimeToQuality(
+        arm=finetune.name,
         quality_db=quality,
         scratch_steps=sum(each.best_step for each in scratch.repeats) / len(scratch.repeats),
         scratch_seconds=scratch.seconds,

@@ -194,7 +194,7 @@ class Study:
             kept_seed={name: job.training.seed for name, (job, _) in kept.items()},
             learning=tuple(learning),
             enough=enough(fine, anew, cells, self.settings.margin_db, self.bootstrap),
-            time_to_quality=time_to_quality(arms["finetune"], arms["scratch"]),
+            time_to_quality=time_to_quality([arms["finetune"], arms["finetune_equal"]], arms["scratch"]),
             spent_tflop=self._spent(
                 found, [each for _, each in finalists], [*learning, arms["finetune_equal"]]
             ),

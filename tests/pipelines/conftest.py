@@ -150,7 +150,7 @@ class Findings:
             learning=learning,
             enough=enough(of["finetune"], of["scratch"], fields, self.margin_db, BOOTSTRAP),
             time_to_quality=time_to_quality(
-                next(arm for arm in arms if arm.name == "finetune"),
+                [arm for arm in arms if arm.name == "finetune"],
                 next(arm for arm in arms if arm.name == "scratch"),
             ),
             spent_tflop={"search": 12.5, "finalists": 7.2, "learning": 61.0},

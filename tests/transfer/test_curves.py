@@ -86,7 +86,7 @@ SCRATCH = with_curves("scratch", (20, 25, 31, 30), (20, 25, 29, 28))
 
 
 def test_the_first_look_counts_at_which_the_quality_is_reached() -> None:
-    found = time_to_quality(with_curves("finetune", (29, 30, 29, 32), (30, 20), (29, 29, 30)), SCRATCH)
+    found = time_to_quality([with_curves("finetune", (29, 30, 29, 32), (30, 20), (29, 29, 30))], SCRATCH)
     assert (found.quality_db, found.scratch_steps, found.scratch_seconds) == (30, 30, 4)
     assert (found.reached, found.seeds) == (3, 3)
     assert (found.steps, found.seconds) == (20, 2)
@@ -94,15 +94,15 @@ def test_the_first_look_counts_at_which_the_quality_is_reached() -> None:
 
 
 def test_a_quality_that_no_seed_reaches_takes_no_time_at_all() -> None:
-    found = time_to_quality(with_curves("finetune", (29, 29.9), (20, 21)), SCRATCH)
+    found = time_to_quality([with_curves("finetune", (29, 29.9), (20, 21))], SCRATCH)
     assert (found.reached, found.seeds, found.steps, found.seconds, found.share) == (0, 2, None, None, None)
 
 
 def test_seeds_that_never_got_there_count_as_later_than_all_others() -> None:
     early, late, never = (30, 31), (20, 20, 20, 30), (20, 21)
-    two_of_three = time_to_quality(with_curves("finetune", early, late, never), SCRATCH)
+    two_of_three = time_to_quality([with_curves("finetune", early, late, never)], SCRATCH)
     assert (two_of_three.reached, two_of_three.steps, two_of_three.seconds) == (2, 40, 4)
-    half = time_to_quality(with_curves("finetune", early, never), SCRATCH)
+    half = time_to_quality([with_curves("finetune", early, never)], SCRATCH)
     assert (half.reached, half.steps) == (1, None)
-    fewer = time_to_quality(with_curves("finetune", early, never, never), SCRATCH)
+    fewer = time_to_quality([with_curves("finetune", early, never, never)], SCRATCH)
     assert (fewer.reached, fewer.steps) == (1, None)
