@@ -22,10 +22,7 @@ def registered(out: Path, ended: concluding.TransferRecord, name: str | None) ->
     version = register(out, ended, name)
     known = ended.model_copy(update={"registered": f"{name} version {version}"})
     write_whole(out / concluding.RECORD, known.model_dump_json(indent=2) + "\n")
-    return [
-        f"registered {name} version {version} @{CANDIDATE}; once you trust it: sim-models registry promote {name} "
-        f"{version}"
-    ]
+    return [f"registered {name} version {version} @{CANDIDATE}"]
 
 
 def register(out: Path, ended: concluding.TransferRecord, name: str) -> int:

@@ -97,14 +97,15 @@ def _changed(study: StudySettings, changes: Changes) -> StudySettings:
         "scratch": _with_steps(scratch, steps),
         "finetune": _with_steps(finetune, changes.finetune_steps or shorter),
     }
-    update["search"] = _search(study.search, update["finetune"].steps / finetune.steps, changes.trials)
+    update["search"] = _search(study.search, finetune, update["finetune"], changes.trials)
     if changes.seeds is not None:
         update["seeds"] = tuple(range(1, changes.seeds + 1))
     if changes.cells is not None:
         update["cells"] = tuple(sorted(set(changes.cells)))
     if changes.margin_db is not None:
         update["margin_db"] = changes.margin_db
-    return study.model_copy(update=update)
+    # As a whole once more: a copy is not checked.
+    return StudySettings.model_validate(study.model_copy(update=update).model_dump())
 
 
 def _with_steps(training: TrainingSettings, steps: int) -> TrainingSettings:
@@ -114,8 +115,12 @@ def _with_steps(training: TrainingSettings, steps: int) -> TrainingSettings:
     return training.model_copy(update={"steps": steps, "validate_every": every, "warmup_steps": warmup})
 
 
-def _search(search: SearchSettings, share: float, trials: int | None) -> SearchSettings:
-    rungs = sorted({max(1, round(share * rung)) for rung in search.rungs})
+def _search(
+    search: SearchSettings, before: TrainingSettings, now: TrainingSettings, trials: int | None
+) -> SearchSettings:
+    """Rungs at the same looks as before; trials are compared by their looks."""
+    looks = sorted({max(1, round(rung / before.validate_every)) for rung in search.rungs})
+    rungs = [look * now.validate_every for look in looks]
     return search.model_copy(update={"rungs": tuple(rungs), "trials": trials or search.trials})
 
 
