@@ -348,7 +348,7 @@ def test_champions_that_fit_are_sources_that_nobody_has_to_name(
     registry = Registry(f"sqlite:///{ended.folder / 'mlflow.db'}")
     if registry.holder("sim-discs", "candidate") is None:
         assert ended.call(*TINY, "--register", "sim-discs") == 0
-    registry.give("sim-discs", "champion", 1)
+    client_of(registry.uri).set_registered_model_alias("sim-discs", "champion", "1")  # as by hand
     (champion,) = choosing.champions(tmp_path / "sources")
     assert champion.name == "sim-discs version 1"
     untrained("deconoising").save(tmp_path / "other")

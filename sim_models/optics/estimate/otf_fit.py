@@ -21,7 +21,8 @@ WIDTHS = np.linspace(0.6, 1.5, 10)
 DAMPINGS = np.linspace(-0.5, 4.0, 10)
 """minus the logarithm of an attenuation (see `Otf`): what aberrations look like"""
 
-FEWEST_BINS = 30
+FEWEST_BINS, LEAST_SHARE = 30, 0.25
+"""that an OTF must keep, and as a share of those of the stated one: a few agree for any OTF by chance"""
 
 BELIEVED = 150.0
 """gain in chi-squared, scaled by what is left of it, from which another OTF than the stated one is believed"""
@@ -51,7 +52,7 @@ def fit_otf(scene: Scene, sums: Overlap) -> OtfFit:
     damping = _lowest(lambda damping: misfit(profile(scene, damping=damping)), DAMPINGS, 0.0, as_stated)
     believed: Literal["stated", "width", "attenuation"] = "stated"
     if max(width.gain, damping.gain) > BELIEVED:
-        believed = "width" if width.gain > damping.gain else "attenuation"
+        believed = "width" if width.misfit < damping.misfit else "attenuation"
     attenuation = math.exp(-damping.place)
     damping_sigma = None if damping.sigma is None else attenuation * damping.sigma
     return OtfFit(width.place, width.sigma, attenuation, damping_sigma, believed)
@@ -61,6 +62,7 @@ def fit_otf(scene: Scene, sums: Overlap) -> OtfFit:
 class _Lowest:
     place: float
     sigma: float | None
+    misfit: float
     gain: float
     """in chi-squared over the stated OTF, scaled by what is left of it; none where nothing tells"""
 
@@ -68,20 +70,30 @@ class _Lowest:
 def _lowest(misfit: Callable[[float], Table], places: Table, stated: float, as_stated: Table) -> _Lowest:
     """Where bands agree best, looked for around the best of some places; the stated one where nothing tells.
 
-    The narrower an OTF, the fewer bins it has light in; so it is compared with the stated one in the bins of both. Few
-    bins among which it does well by chance would else pass for a better OTF.
+    The narrower an OTF, the fewer bins it has light in. Few among which it does well by chance would pass for a better
+    OTF, so a share of the bins must be left, and what is gained is told in the bins of both.
     """
+    fewest = max(FEWEST_BINS, LEAST_SHARE * np.isfinite(as_stated).sum())
 
     def height(place: float) -> float:
-        return _log_ratio(misfit(place), as_stated, None)
+        values = misfit(place)
+        return float(np.nanmean(values)) if np.isfinite(values).sum() >= fewest else math.inf
 
     heights = [height(float(place)) for place in places]
     best = int(np.argmin(heights))
     if math.isinf(heights[best]):
-        return _Lowest(stated, None, 0.0)
+        return _Lowest(stated, None, math.inf, 0.0)
     step = float(places[1] - places[0])
     around = float(places[best]) - step, float(places[best]) + step
-    found = minimize_scalar(height, bounds=around, method="bounded", options={"xatol": step / 50})
+    ceiling = 10 * max(
+        each for each in heights if math.isfinite(each)
+    )  # the search cannot reckon with infinity
+    found = minimize_scalar(
+        lambda place: min(height(place), ceiling),
+        bounds=around,
+        method="bounded",
+        options={"xatol": step / 50},
+    )
     place, near = float(found.x), step / 10
     # In the same bins, for the curve would jump where one drops out.
     three = [misfit(each) for each in (place - near, place, place + near)]
@@ -90,21 +102,23 @@ def _lowest(misfit: Callable[[float], Table], places: Table, stated: float, as_s
     bend = (low - 2 * here + high) / near**2
     # At the lowest point the chi-squared over its mean rises by one within one standard deviation.
     sigma = math.sqrt(2 / bend) if math.isfinite(bend) and bend > 0 else None
-    return _Lowest(place, sigma, _gain(misfit(place), as_stated))
+    return _Lowest(place, sigma, height(place), _gain(misfit(place), as_stated))
 
 
-def _log_ratio(misfit: Table, as_stated: Table, bins: NDArray[np.bool_] | None) -> float:
-    """K ln(chi-squared / that of the stated OTF) over the K bins of both, and of `bins`; infinite with too few."""
-    both = np.isfinite(misfit) & np.isfinite(as_stated)
-    both = both if bins is None else both & bins
+def _log_ratio(misfit: Table, as_stated: Table, bins: NDArray[np.bool_]) -> float:
+    """K ln(chi-squared / that of the stated OTF) over the K of these bins that the stated OTF has as well."""
+    both = np.isfinite(as_stated) & bins
     if both.sum() < FEWEST_BINS:
         return math.inf
     return float(both.sum() * np.log(misfit[both].mean() / as_stated[both].mean()))
 
 
 def _gain(misfit: Table, as_stated: Table) -> float:
-    """Chi-squared of the stated OTF less this one's, over this one's mean, in the bins of both."""
-    both = np.isfinite(misfit) & np.isfinite(as_stated)
+    """Chi-squared of the stated OTF less this one's, over this one's mean: in the bins of both, or, if less, all."""
+    own, stated = np.isfinite(misfit), np.isfinite(as_stated)
+    both = own & stated
     if both.sum() < FEWEST_BINS:
         return 0.0
-    return float(both.sum() * (as_stated[both].mean() / misfit[both].mean() - 1))
+    shared = both.sum() * (as_stated[both].mean() / misfit[both].mean() - 1)
+    every = stated.sum() * (as_stated[stated].mean() / misfit[own].mean() - 1)
+    return float(min(shared, every))
