@@ -1,4 +1,4 @@
-"""One thin file per DVC stage, the typed tree of `params.yaml`, and the command line."""
+"""One thin file per kind of DVC stage, and the command line; below them the rooms both build on."""
 
 from sim_models.process import settle
 

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from pipelines.fitting import Lab, bench, data_folder, data_tags, job_key
-from pipelines.params import Params, read_params
-from pipelines.stage import DATA, MODELS, REPORTS, run, write_whole
+from pipelines.shared.fitting import Lab, bench, data_folder, data_tags, job_key
+from pipelines.shared.params import Params, read_params
+from pipelines.shared.stage import DATA, MODELS, REPORTS, run, write_whole
 from sim_models.evaluation.scores import restore, score
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipelines import registry_cli
-from pipelines.stage import exit_code
+from pipelines.registry import commands as registry_cli
+from pipelines.shared.stage import exit_code
 from sim_models.field import FrameOrder
 
 app = typer.Typer(
@@ -58,8 +58,8 @@ def restore(
     ] = False,
 ) -> None:
     """Restore a raw stack, or a series of stacks, to a super-resolved OME-TIFF."""
-    from pipelines.restoring import Options, restore_file
-    from pipelines.stacks import Stated
+    from pipelines.own_files.restoring import Options, restore_file
+    from pipelines.own_files.stacks import Stated
     from sim_models.config import BadInput
 
     if tile < 16 or (pixel_um is not None and not 0 < pixel_um < 100):
@@ -143,9 +143,9 @@ def reconstruct(
     ] = False,
 ) -> None:
     """Reconstruct raw stacks by classical SIM: stripes are found in the frames, or the stack is refused."""
-    from pipelines.outputs import outputs
-    from pipelines.reconstructing import Options, reconstruct_file
-    from pipelines.stacks import Stated
+    from pipelines.own_files.outputs import outputs
+    from pipelines.own_files.reconstructing import Options, reconstruct_file
+    from pipelines.own_files.stacks import Stated
     from sim_models.config import BadInput, parse
     from sim_models.optics.reconstruct import ReconstructionSettings
 
@@ -221,9 +221,9 @@ def compress(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Make a model smaller and faster, and keep it only where it loses little."""
-    from pipelines.compressing import Options
-    from pipelines.compressing import compress as compressed
-    from pipelines.stacks import Stated
+    from pipelines.own_files.compressing import Options
+    from pipelines.own_files.compressing import compress as compressed
+    from pipelines.own_files.stacks import Stated
     from sim_models.config import BadInput
 
     if tile < 16 or recover_steps < 0:
@@ -301,11 +301,11 @@ def transfer(
     # Being killed is an interruption like any other, from the first moment on.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        from pipelines.candidate import refuse_name
-        from pipelines.stacks import Stated
-        from pipelines.study_settings import Changes, cells_of
-        from pipelines.transferring import Options
-        from pipelines.transferring import transfer as carry
+        from pipelines.own_files.stacks import Stated
+        from pipelines.own_study.candidate import refuse_name
+        from pipelines.own_study.study_settings import Changes, cells_of
+        from pipelines.own_study.transferring import Options
+        from pipelines.own_study.transferring import transfer as carry
 
         refuse_name(register)
         changes = Changes(steps, finetune_steps, trials, seeds, cells_of(cells), margin_db)
@@ -331,7 +331,7 @@ def recipes(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """List the named recipes: what goes in, what comes out, how large, where published."""
-    from pipelines.catalogue import facts, line, page
+    from pipelines.own_files.catalogue import facts, line, page
     from sim_models.recipes import find, names
 
     chosen = [find(each) for each in ([name] if name else names())]

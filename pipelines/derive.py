@@ -2,8 +2,8 @@
 
 import shutil
 
-from pipelines.params import read_params
-from pipelines.stage import DATA, MODELS, run, whole_folder
+from pipelines.shared.params import read_params
+from pipelines.shared.stage import DATA, MODELS, run, whole_folder
 from sim_models.restorer import Restorer
 from sim_models.sources.layouts import ome_fields
 from sim_models.sources.prepared import UPSTREAM, Prepared

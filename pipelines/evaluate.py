@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.numbers import Numbers, only_numbers, study_metrics
-from pipelines.params import Params, read_params
-from pipelines.stage import (
+from pipelines.shared.numbers import Numbers, only_numbers, study_metrics
+from pipelines.shared.params import Params, read_params
+from pipelines.shared.stage import (
     DATA,
     MODELS,
     REPORTS,

@@ -4,8 +4,8 @@ import json
 
 import pandas as pd
 
-from pipelines.params import read_params
-from pipelines.stage import REPORTS, run, write_whole
+from pipelines.shared.params import read_params
+from pipelines.shared.stage import REPORTS, run, write_whole
 from sim_models.evaluation.intervals import Bootstrap, paired_differences
 
 CARRIED = REPORTS / "carried"

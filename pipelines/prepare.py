@@ -6,8 +6,8 @@ from itertools import groupby
 
 import numpy as np
 
-from pipelines.params import Params, Structure, read_params
-from pipelines.stage import DATA, run, whole_folder
+from pipelines.shared.params import Params, Structure, read_params
+from pipelines.shared.stage import DATA, run, whole_folder
 from sim_models.config import BadInput
 from sim_models.field import AXES, Field, Role
 from sim_models.sources.layouts import ome_fields

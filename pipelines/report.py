@@ -1,28 +1,24 @@
 """Stage `report`: one page that tells what was done and what came out."""
 
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
-from pipelines import sentences
-from pipelines.params import Params, read_params
-from pipelines.register import Registered
-from pipelines.stage import DATA, MODELS, REPORTS, TRANSFERS, project_root, run, write_whole
-from pipelines.story import Sealed, Story, judge_sealed, library, picture, tell, templates
-from sim_models.config import parse
+from pipelines.page import sentences
+from pipelines.page.story import Sealed, Story, judge_sealed, library, picture, tell, templates
+from pipelines.page.study_page import confidence, read_study
+from pipelines.registry.judging import Registered
+from pipelines.shared.params import Params, read_params
+from pipelines.shared.stage import DATA, MODELS, REPORTS, TRANSFERS, project_root, run, write_whole
 from sim_models.evaluation import figures, interactive
-from sim_models.evaluation.intervals import Bootstrap
 from sim_models.evaluation.report import COLUMNS, NOUNS
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import code_version, data_version
-from sim_models.transfer.study import StudyRecord
 
 RUNS_ON = ("sim-models", "torch", "ray", "optuna", "mlflow", "dvc", "numpy", "scikit-image")
 """what a person needs to know to get the same numbers"""
@@ -68,7 +64,7 @@ def page(params: Params) -> str:
         .render(
             params=params,
             levels=_levels(params),
-            confidence=_confidence(params.evaluation.bootstrap),
+            confidence=confidence(params.evaluation.bootstrap),
             columns=COLUMNS,
             nouns=NOUNS,
             models=models,
@@ -79,34 +75,6 @@ def page(params: Params) -> str:
             family=_family(registered),
             code=code_version(project_root()),
             versions={"Python": platform.python_version(), **{name: version(name) for name in RUNS_ON}},
-        )
-    )
-
-
-def study_page(folder: Path, title: str, bootstrap: Bootstrap) -> str:
-    """The page of one study that lies in a folder, as HTML, without a `params.yaml`.
-
-    Args:
-        folder: with `study.json` and, where test cells were opened, `details/scores.csv` and `details/panel_*.png`.
-        title: of the page.
-        bootstrap: how intervals are drawn.
-
-    Raises:
-        BadInput: if `study.json` is no record of a study.
-    """
-    details = folder / "details"
-    study = _read_study(folder / "study.json")
-    scores = pd.read_csv(details / "scores.csv") if (details / "scores.csv").is_file() else None
-    panels = [
-        (path.stem.removeprefix("panel_"), picture(path)) for path in sorted(details.glob("panel_*.png"))
-    ]
-    levels = [] if scores is None else [str(level) for level in dict.fromkeys(scores["level"])]
-    story = tell("study", study.source, study, scores, panels, bootstrap, levels)
-    return (
-        templates()
-        .get_template("study.html")
-        .render(
-            title=title, story=story, columns=COLUMNS, confidence=_confidence(bootstrap), library=library()
         )
     )
 
@@ -151,7 +119,7 @@ def _model(params: Params, key: str) -> ModelStory:
 
 
 def _transfer(params: Params, key: str) -> Story:
-    study = _read_study(TRANSFERS / key / "study.json")
+    study = read_study(TRANSFERS / key / "study.json")
     levels = _levels(params)
     return tell(
         key,
@@ -163,10 +131,6 @@ def _transfer(params: Params, key: str) -> Story:
         levels,
         _registered(key),
     )
-
-
-def _read_study(path: Path) -> StudyRecord:
-    return parse(StudyRecord, json.loads(path.read_text()), str(path))
 
 
 def _parts(params: Params) -> list[Part]:
@@ -191,10 +155,6 @@ def _levels(params: Params) -> list[str]:
     """Light levels from low to high."""
     levels = params.acquisition.levels
     return sorted(levels, key=lambda level: levels[level])
-
-
-def _confidence(bootstrap: Bootstrap) -> str:
-    return f"{100 * bootstrap.confidence:g} %"
 
 
 def _scores(kind: str, key: str) -> pd.DataFrame:

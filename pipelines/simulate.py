@@ -1,7 +1,7 @@
 """Stage `simulate`: image the objects of one structure with the microscope of `params.yaml`."""
 
-from pipelines.params import read_params
-from pipelines.stage import DATA, run, whole_folder
+from pipelines.shared.params import read_params
+from pipelines.shared.stage import DATA, run, whole_folder
 from sim_models.sources.layouts import ome_fields
 from sim_models.sources.simulation import simulate
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pipelines.fitting import Lab, bench, fit_and_save, job_key, write_curves
-from pipelines.params import Model, read_params
-from pipelines.stage import DATA, MODELS, run
+from pipelines.shared.fitting import Lab, bench, fit_and_save, job_key, write_curves
+from pipelines.shared.params import Model, read_params
+from pipelines.shared.stage import DATA, MODELS, run
 from sim_models.config import BadInput
 from sim_models.freeze import FreezeRange
 from sim_models.recipes import fitting

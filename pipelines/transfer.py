@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from pipelines.fitting import Bench, Lab, bench, data_folder, data_tags, job_key, pictures
-from pipelines.params import read_params
-from pipelines.stage import DATA, MODELS, REPORTS, TRANSFERS, digest, run, whole_folder, write_whole
+from pipelines.shared.fitting import Bench, Lab, bench, data_folder, data_tags, job_key, pictures
+from pipelines.shared.params import read_params
+from pipelines.shared.stage import DATA, MODELS, REPORTS, TRANSFERS, digest, run, whole_folder, write_whole
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import WEIGHTS, Run, Tracker

@@ -15,7 +15,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines.params import Params, read_params
+from pipelines.shared.params import Params, read_params
 from sim_models.networks import Network
 from sim_models.recipe import Recipe
 from sim_models.samples import Sample

@@ -11,8 +11,8 @@ from compute import Layout, layout_of, per_stack, sample_of, untrained
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines.params import Params
 from pipelines.prepare import prepared
+from pipelines.shared.params import Params
 from sim_models.recipe import Recipe
 from sim_models.sources.reconstruction import reconstructed, stripes_of
 from sim_models.sources.simulation import simulate

@@ -20,7 +20,7 @@ from outcome import AFFINE, BETTER_UP, OURS, SSIM, Row, Table, alone, difference
 from picture import draw
 from plan import FEWEST_STEPS, FULL, PLANS, rule
 
-from pipelines.params import Params, read_params
+from pipelines.shared.params import Params, read_params
 from sim_models.config import BadInput
 from sim_models.evaluation.consistency import CHI2, FLAGGED
 from sim_models.evaluation.intervals import Bootstrap, Estimate

@@ -8,7 +8,7 @@ import pandas as pd
 from cost import Cost
 from plan import UNPUBLISHED
 
-from pipelines.params import Params
+from pipelines.shared.params import Params
 from sim_models.evaluation.baselines import BASELINES
 from sim_models.evaluation.consistency import CHI2, FLAGGED
 from sim_models.evaluation.intervals import Bootstrap, Estimate, means, paired_differences

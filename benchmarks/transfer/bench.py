@@ -18,8 +18,8 @@ from statistics import median
 
 import torch
 
-from pipelines.params import Params, read_params
-from pipelines.stage import DATA, MODELS
+from pipelines.shared.params import Params, read_params
+from pipelines.shared.stage import DATA, MODELS
 from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
 from sim_models.training.distributed import cluster

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipelines.params import Params, read_params
+from pipelines.shared.params import Params, read_params
 from sim_models.config import parse
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "recipes"

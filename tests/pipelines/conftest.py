@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.cli import app
-from pipelines.stage import exit_code
+from pipelines.shared.stage import exit_code
 from sim_models.config import parse
 from sim_models.evaluation.intervals import Bootstrap
 from sim_models.field import Field

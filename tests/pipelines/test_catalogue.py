@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.params import Model, read_params
+from pipelines.shared.params import Model, read_params
 from sim_models.config import parse
 from sim_models.recipes import find, names
 

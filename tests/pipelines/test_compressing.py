@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import compressing
+from pipelines.own_files import compressing
 from sim_models.config import BadInput
 from sim_models.field import Field
 from sim_models.images import read, write_ome

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import compressing
+from pipelines.own_files import compressing
 from sim_models.field import Field, Image, Role
 from sim_models.images import write_ome
 from sim_models.onnx_network import OnnxNetwork

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.params import read_params
+from pipelines.shared.params import read_params
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines.fitting import Bench, bench, job_key, write_curves
+from pipelines.shared.fitting import Bench, bench, job_key, write_curves
 from sim_models.config import BadInput
 from sim_models.freeze import FreezeRange
 from sim_models.training.job import Job

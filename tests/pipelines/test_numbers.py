@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from pipelines.numbers import only_numbers, study_metrics
+from pipelines.shared.numbers import only_numbers, study_metrics
 
 
 def test_the_numbers_of_a_study_can_be_written_and_compared(findings: Any) -> None:

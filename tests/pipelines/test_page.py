@@ -12,8 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from pipelines import report
-from pipelines.params import Params, read_params
-from pipelines.register import Registered
+from pipelines.page import study_page
+from pipelines.registry.judging import Registered
+from pipelines.shared.params import Params, read_params
 from sim_models.config import BadInput
 from sim_models.evaluation.consistency import FLAGGED
 from sim_models.evaluation.gate import Check, Verdict
@@ -293,7 +294,7 @@ def test_a_study_in_a_folder_has_the_page_of_a_transfer(tmp_path: Path, findings
     (tmp_path / "study.json").write_text(
         findings(source="my_model", structure="spines").record().model_dump_json()
     )
-    untested = Reader(report.study_page(tmp_path, "My <spines>", bootstrap)).text
+    untested = Reader(study_page.study_page(tmp_path, "My <spines>", bootstrap)).text
     assert "My <spines>" in untested
     assert "Fine-tune, freezing intro-enc1, 60 steps" in untested
     assert "sealed test cells" not in untested.lower()
@@ -301,7 +302,7 @@ def test_a_study_in_a_folder_has_the_page_of_a_transfer(tmp_path: Path, findings
     scores = _scores("spines", ["direct", "finetune", "scratch"], 5)
     scores.to_csv(tmp_path / "details" / "scores.csv", index=False)
     Figure(figsize=(8, 3)).savefig(tmp_path / "details" / "panel_low.png")
-    reader = Reader(report.study_page(tmp_path, "My spines", bootstrap))
+    reader = Reader(study_page.study_page(tmp_path, "My spines", bootstrap))
     assert reader.open == []
     assert "5 sealed test cells it comes to a PSNR of" in reader.text
     assert "First test cell at low light" in reader.text
@@ -311,4 +312,4 @@ def test_a_study_in_a_folder_has_the_page_of_a_transfer(tmp_path: Path, findings
 def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(BadInput, match=r"study\.json"):
-        report.study_page(tmp_path, "x", Bootstrap(confidence=0.9, resamples=100, seed=1))
+        study_page.study_page(tmp_path, "x", Bootstrap(confidence=0.9, resamples=100, seed=1))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.params import Params, read_params
+from pipelines.shared.params import Params, read_params
 from sim_models.config import BadInput, parse
 from sim_models.recipes import find
 

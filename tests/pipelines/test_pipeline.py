@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipelines import carry, evaluate, matrix, prepare, promoting, register, simulate, train, transfer
+from pipelines import carry, evaluate, matrix, prepare, register, simulate, train, transfer
 from pipelines.cli import app
-from pipelines.params import read_params
-from pipelines.register import Registered
-from pipelines.stage import exit_code
+from pipelines.registry import promoting
+from pipelines.registry.judging import Registered
+from pipelines.shared.params import read_params
+from pipelines.shared.stage import exit_code
 from sim_models.config import BadInput
 from sim_models.evaluation.baselines import BASELINES
 from sim_models.freeze import FreezeRange
@@ -163,7 +164,7 @@ def study(
         for structure in ("microtubules", "ccps"):
             simulate.main(structure)
             prepare.main(structure)
-        patch.setattr("pipelines.fitting.fit", fit_without_ray)
+        patch.setattr("pipelines.shared.fitting.fit", fit_without_ray)
         train.main(SOURCE)
         train.main(SECOND)
         transfer.main(CARRIED)

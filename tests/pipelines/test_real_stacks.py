@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from pipelines.records import read_record
+from pipelines.own_files.records import read_record
 from sim_models.images import read
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "recon"))  # scripts, no package

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 import torch
 
-from pipelines import reconstructing
-from pipelines.records import Record, read_record
+from pipelines.own_files import reconstructing
+from pipelines.own_files.records import Record, read_record
 from sim_models.config import BadInput, parse
 from sim_models.evaluation.sheets import Sheet
 from sim_models.field import Field, Illumination, Image

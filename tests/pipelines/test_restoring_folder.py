@@ -8,8 +8,8 @@ import pytest
 import tifffile
 import torch
 
-from pipelines.restoring import Options, Restoration, restore_file
-from pipelines.stacks import Stated
+from pipelines.own_files.restoring import Options, Restoration, restore_file
+from pipelines.own_files.stacks import Stated
 from sim_models.config import BadInput
 from sim_models.field import FrameOrder
 from sim_models.images import read, write_ome

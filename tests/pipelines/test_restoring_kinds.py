@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from pipelines.restoring import Options, Restoration, restore_file
-from pipelines.stacks import Stated
+from pipelines.own_files.restoring import Options, Restoration, restore_file
+from pipelines.own_files.stacks import Stated
 from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder, Image
 from sim_models.images import read, write_ome

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines import sentences
+from pipelines.page import sentences
 
 
 def test_decided_names_what_to_do_and_why(findings: Any) -> None:

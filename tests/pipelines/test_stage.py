@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stage import digest, exit_code, project_root, whole_folder, write_whole
+from pipelines.shared.stage import digest, exit_code, project_root, whole_folder, write_whole
 from sim_models.config import BadInput
 
 

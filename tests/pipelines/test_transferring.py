@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from pipelines import choosing, onboarding, transferring
-from pipelines.choosing import Target
 from pipelines.cli import app
-from pipelines.estimating import plan
-from pipelines.onboarding import Reading, bring_in, survey
-from pipelines.stacks import Stated
-from pipelines.stage import exit_code
-from pipelines.study_settings import Changes, fitted, read_settings
+from pipelines.own_files.stacks import Stated
+from pipelines.own_study import choosing, onboarding, transferring
+from pipelines.own_study.choosing import Target
+from pipelines.own_study.estimating import plan
+from pipelines.own_study.onboarding import Reading, bring_in, survey
+from pipelines.own_study.study_settings import Changes, fitted, read_settings
+from pipelines.shared.stage import exit_code
 from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder
 from sim_models.restorer import Restorer
@@ -280,7 +280,7 @@ def ended(make_home: Callable[[], Home], ray_cluster: None) -> Home:
     home = make_home()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "pipelines.concluding.write_page",
+            "pipelines.own_study.concluding.write_page",
             lambda folder, *_: (folder / "report.html").write_text("<html>"),
         )
         assert home.call(*TINY) == 0

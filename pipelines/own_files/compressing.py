@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.inputs import fields_in
-from pipelines.restoring import load
-from pipelines.stacks import Stated
+from pipelines.own_files.inputs import fields_in
+from pipelines.own_files.restoring import load
+from pipelines.own_files.stacks import Stated
 from sim_models.compression.gate import Limits, judged, milliseconds
 from sim_models.compression.steps import Steps, compressed
 from sim_models.config import BadInput, parse

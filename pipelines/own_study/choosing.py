@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.restoring import PIXEL_TOLERANCE, refuse_without_registry
-from pipelines.stage import project_root
+from pipelines.own_files.restoring import PIXEL_TOLERANCE, refuse_without_registry
+from pipelines.shared.stage import project_root
 from sim_models.config import BadInput
 from sim_models.field import Role
 from sim_models.restorer import SETTINGS, Restorer

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sim_models
-from pipelines import choosing, concluding
-from pipelines.candidate import registered
-from pipelines.choosing import Source, Target
-from pipelines.estimating import Pace, Plan, plan, probe, seconds, sentence
-from pipelines.logbook import Logbook, kept_steps
-from pipelines.onboarding import Brought, Reading, bring_in, survey, what_was_brought
-from pipelines.out_folder import Place, open_place, refuse_place
-from pipelines.screen import meter, note, warn
-from pipelines.stacks import Stated
-from pipelines.stage import digest, project_root, write_whole
-from pipelines.study_settings import Changes, TransferSettings, fitted, read_settings
+from pipelines.own_files.stacks import Stated
+from pipelines.own_study import choosing, concluding
+from pipelines.own_study.candidate import registered
+from pipelines.own_study.choosing import Source, Target
+from pipelines.own_study.estimating import Pace, Plan, plan, probe, seconds, sentence
+from pipelines.own_study.logbook import Logbook, kept_steps
+from pipelines.own_study.onboarding import Brought, Reading, bring_in, survey, what_was_brought
+from pipelines.own_study.out_folder import Place, open_place, refuse_place
+from pipelines.own_study.screen import meter, note, warn
+from pipelines.own_study.study_settings import Changes, TransferSettings, fitted, read_settings
+from pipelines.shared.stage import digest, project_root, write_whole
 from sim_models.field import FrameOrder
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import SPLIT, Prepared
@@ -63,7 +63,7 @@ def transfer(target: Path, out: Path, options: Options, agreed: Agreed) -> list[
     """Run a study, or what is left of it, and return what to tell at its end.
 
     Args:
-        target: a folder of a person's own stacks (see `pipelines.onboarding`), or of prepared fields.
+        target: a folder of a person's own stacks (see `pipelines.own_study.onboarding`), or of prepared fields.
         out: the folder to write.
         options: what else is asked for.
         agreed: asked before a long study starts.

@@ -13,8 +13,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipelines import sentences
-from pipelines.register import Registered
+from pipelines.page import sentences
+from pipelines.registry.judging import Registered
 from sim_models.evaluation import figures, interactive
 from sim_models.evaluation.intervals import Bootstrap, Estimate
 from sim_models.evaluation.report import MAIN, NOUNS, Block, blocks, difference, interval, number, worse

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipelines.outputs import MADE_BY, beside
-from pipelines.records import Record, TransferRecord, read_record
-from pipelines.stacks import (
+from pipelines.own_files.outputs import MADE_BY, beside
+from pipelines.own_files.records import Record, TransferRecord, read_record
+from pipelines.own_files.stacks import (
     Stated,
     above_offset,
     layout_of,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inputs import fields_in
-from pipelines.stacks import Stated, camera_told
-from pipelines.stage import project_root
+from pipelines.own_files.inputs import fields_in
+from pipelines.own_files.stacks import Stated, camera_told
+from pipelines.shared.stage import project_root
 from sim_models.config import BadInput
 from sim_models.evaluation.consistency import percent
 from sim_models.field import FrameOrder, Image

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.stacks import (
+from pipelines.own_files.stacks import (
     Stated,
     above_offset,
     camera_of,
@@ -79,7 +79,7 @@ def _with_stripes(
     stacks: Image, restorer: Restorer, file: ImageFile, stated: Stated, path: Path
 ) -> list[Given]:
     """Fields whose stripes are known: found in the mean of all stacks."""
-    from pipelines.reconstructing import check_of, reconstructions  # draws in all of classical SIM
+    from pipelines.own_files.reconstructing import check_of, reconstructions  # draws in all of classical SIM
 
     microscope = microscope_of(file, stated, path)
     frames, _ = above_offset(stacks, microscope.camera, stated.offset, path)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines import concluding
-from pipelines.stage import project_root, write_whole
+from pipelines.own_study import concluding
+from pipelines.shared.stage import project_root, write_whole
 from sim_models.config import BadInput
 from sim_models.restorer import Restorer
 from sim_models.tracking.registry import CANDIDATE, Registry

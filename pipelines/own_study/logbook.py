@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.params import Evaluation
-from pipelines.screen import Meter
-from pipelines.stage import digest
+from pipelines.own_study.screen import Meter
+from pipelines.shared.params import Evaluation
+from pipelines.shared.stage import digest
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import Run, Tracker
 from sim_models.training.job import Job

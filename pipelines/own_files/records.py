@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pipelines.outputs import is_record
+from pipelines.own_files.outputs import is_record
 from sim_models.config import BadInput, Settings, parse
 from sim_models.field import Camera, FrameOrder, Microscope
 from sim_models.optics.estimate import Estimate

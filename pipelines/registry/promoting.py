@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.params import Params, read_params
-from pipelines.register import FAMILY, SPLIT, Judge, fetched, judge_by, registered_name, scored
-from pipelines.stage import DATA, project_root
+from pipelines.registry.judging import FAMILY, SPLIT, Judge, fetched, judge_by, registered_name, scored
+from pipelines.shared.params import Params, read_params
+from pipelines.shared.stage import DATA, project_root
 from sim_models.config import BadInput, Refused
 from sim_models.evaluation.gate import MODEL, Verdict
 from sim_models.evaluation.report import MAIN

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.params import Evaluation
+from pipelines.shared.params import Evaluation
 from sim_models.config import BadInput, Settings, parse, read_yaml
 from sim_models.optics.reconstruct import ReconstructionSettings
 from sim_models.sources.split import SplitSettings

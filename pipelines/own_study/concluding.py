@@ -1,13 +1,13 @@
 """What `sim-models transfer` leaves behind: scores on the test cells, pages, and the decision in plain lines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from pipelines.params import Evaluation
+from pipelines.shared.params import Evaluation
 from sim_models.config import Settings
 from sim_models.evaluation.intervals import Bootstrap
 from sim_models.evaluation.panels import save_panel
@@ -68,14 +68,10 @@ def save_example(prepared: Prepared, restorer: Restorer, path: Path) -> None:
 
 
 def write_page(folder: Path, title: str, bootstrap: Bootstrap) -> None:
-    """Write the page that shows a study, where this release has one."""
-    try:
-        from pipelines import report  # matplotlib and templates take their time
-    except ImportError:  # a page is no reason to lose a study
-        return
-    page: Callable[[Path, str, Bootstrap], str] | None = getattr(report, "study_page", None)
-    if page is not None:
-        (folder / PAGE).write_text(page(folder, title, bootstrap))
+    """Write the page that shows a study."""
+    from pipelines.page.study_page import study_page  # matplotlib and templates take their time
+
+    (folder / PAGE).write_text(study_page(folder, title, bootstrap))
 
 
 def lines(record: StudyRecord, scores: pd.DataFrame, out: Path) -> list[str]:
@@ -86,13 +82,12 @@ def lines(record: StudyRecord, scores: pd.DataFrame, out: Path) -> list[str]:
     cells, seeds = record.decision.cells, record.decision.seeds
     test_cells = scores["cell"].nunique()
     chosen = out / "arms" / record.chosen
-    page = [PAGE] if (out / PAGE).exists() else []
     return [
         _verdict(record),
         f"PSNR on {_some(cells, 'validation cell')} ({_some(seeds, 'seed')}): {_scores(validation)}; "
         f"on {_some(test_cells, 'test cell')}, opened once: {_scores(means)}",
         _how_many(record),
-        f"in {out}: {', '.join([*page, STUDY, 'arms/', f'{DETAILS}/'])}; to use it: "
+        f"in {out}: {', '.join([PAGE, STUDY, 'arms/', f'{DETAILS}/'])}; to use it: "
         f"sim-models restore STACK --model {chosen} -o image.tif",
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipelines.estimating import duration, spaced
+from pipelines.own_study.estimating import duration, spaced
 
 EVERY_SECONDS = 30.0
 """between plain lines"""

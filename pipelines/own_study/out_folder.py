@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.concluding import MADE_BY, RECORD, TransferRecord
-from pipelines.fitting import hold
-from pipelines.stage import write_whole
+from pipelines.own_study.concluding import MADE_BY, RECORD, TransferRecord
+from pipelines.shared.fitting import hold
+from pipelines.shared.stage import write_whole
 from sim_models.config import BadInput
 
 WORK, MARK = ".work", "made_by"

@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 @app.command()
 def tree(as_json: Json = False) -> None:
     """Print every version below the one it came from, with aliases, arm, frozen stages and PSNR."""
-    from pipelines.promoting import family, opened
+    from pipelines.registry.promoting import family, opened
 
     kin = family(opened())
     if as_json:
@@ -41,7 +41,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Print every change of the champion, also those that were refused, or who was champion at a date."""
-    from pipelines.promoting import opened
+    from pipelines.registry.promoting import opened
     from sim_models.tracking.champions import Champions
 
     champions = Champions(opened(), name)
@@ -72,7 +72,7 @@ def promote(
     ] = False,
 ) -> None:
     """Make a version champion if the gate of the study in this folder lets it; exit code 3 if not."""
-    from pipelines.promoting import promote as promoted
+    from pipelines.registry.promoting import promote as promoted
     from sim_models.tracking.lock import user
 
     print(promoted(name, version, by or user(), _said(reason), again))
@@ -83,7 +83,7 @@ def rollback(
     name: Name, reason: Annotated[str, typer.Option(help="Why, for the history.")], by: By = None
 ) -> None:
     """Give the alias back to the champion before the present one, which then does not return unasked."""
-    from pipelines.promoting import opened
+    from pipelines.registry.promoting import opened
     from sim_models.tracking.champions import Champions
     from sim_models.tracking.lock import user
 
@@ -96,7 +96,7 @@ def card(
     model: Annotated[str, typer.Argument(help="NAME@champion or NAME/VERSION.")],
 ) -> None:
     """Print the model card: what it is for, what it was made from, how good it is, where it fails."""
-    from pipelines.promoting import read_card
+    from pipelines.registry.promoting import read_card
 
     print(read_card(model))
 

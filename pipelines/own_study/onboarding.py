@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.outputs import ENDINGS, stem
-from pipelines.stacks import (
+from pipelines.own_files.outputs import ENDINGS, stem
+from pipelines.own_files.stacks import (
     Stated,
     above_offset,
     layout_of,
@@ -27,7 +27,7 @@ from pipelines.stacks import (
     refuse_unusable,
     stacks_of,
 )
-from pipelines.stage import whole_folder
+from pipelines.shared.stage import whole_folder
 from sim_models.config import BadInput, Settings
 from sim_models.evaluation.squirrel import squirrel
 from sim_models.field import Field, FrameOrder, Image

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 import sim_models
-from pipelines.params import Evaluation, Params
-from pipelines.stage import DATA, REPORTS, RUNS, digest, project_root, write_whole
+from pipelines.shared.params import Evaluation, Params
+from pipelines.shared.stage import DATA, REPORTS, RUNS, digest, project_root, write_whole
 from sim_models.config import BadInput
 from sim_models.evaluation.panels import save_panel
 from sim_models.evaluation.scores import restore, score

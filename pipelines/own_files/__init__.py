@@ -1,0 +1,1 @@
+"""Commands on files of a person's own: reconstruct, restore, compress."""

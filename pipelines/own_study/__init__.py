@@ -1,0 +1,1 @@
+"""A transfer study on a person's own stacks: `sim-models transfer`."""

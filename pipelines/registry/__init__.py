@@ -1,0 +1,1 @@
+"""What becomes of models at the registry: candidates, judgement, promotion."""

@@ -1,0 +1,1 @@
+"""What every stage and command builds on: params.yaml, folders, benches, numbers."""
