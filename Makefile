@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check ui benchmark benchmark-small benchmark-transfer benchmark-recon recon-runner clean
+.PHONY: help setup repro test test-faults check ui benchmark benchmark-small benchmark-transfer benchmark-recon recon-runner clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -25,6 +25,9 @@ repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than
 
 test: $(READY)  ## pass the tests
 	@$(IN_VENV) pytest
+
+test-faults: $(READY)  ## kill a study ten times without warning; it must come to the same (minutes)
+	@$(IN_VENV) pytest tests/faults
 
 check: $(READY)  ## lint, types, and which room may import which
 	@$(IN_VENV) ruff check . && ruff format --check . && mypy && lint-imports
