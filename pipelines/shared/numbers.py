@@ -53,12 +53,12 @@ def _decision(found: Decision) -> Numbers:
         "verdict": found.verdict,
         "cells": found.cells,
         "seeds": found.seeds,
-        "minus_best_db": {each.name: round(each.mean, DIGITS) for each in found.comparisons},
+        "minus_best_db": {each.name: round(each.to_best.mean, DIGITS) for each in found.comparisons},
         "cells_needed": _cells_needed(found),
     }
 
 
 def _cells_needed(found: Decision) -> int | None:
-    """Validation cells that would about settle all that is unclear and would save compute; None if nothing is."""
-    cheaper = found.comparisons[: [each.name for each in found.comparisons].index(found.chosen)]
-    return max((each.cells_needed for each in cheaper if each.cells_needed is not None), default=None)
+    """Validation cells that would about settle all that is unclear; None if nothing is, or no number would."""
+    needed = [each.doubt.cells_needed for each in found.unclear if each.doubt]
+    return max((cells for cells in needed if cells is not None), default=None)

@@ -46,8 +46,8 @@ class StudySettings(Settings):
     """its learning rate is replaced by the one the search finds"""
     search: SearchSettings
     finalists: PositiveInt
-    """freeze ranges that are trained with every seed, before one is chosen; freezing nothing is always among them, and
-    one other"""
+    """freeze ranges that are trained with every seed, before one is chosen; freezing nothing is always among them, then
+    the best other, then the cheapest that may be as good"""
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
     """of every training that is compared"""
     cells: tuple[PositiveInt, ...]
@@ -166,7 +166,7 @@ class Study:
         costs = Costs()
 
         found = search(finetune, self.settings.search, self.trials.advance, self.listener.trial)
-        finalists, range_decision = self._finalists(finetune, found, costs)
+        finalists, range_decision = self.choose_range(finetune, found, costs)
         winner = next(job for job, each in finalists if each.name == range_decision.chosen)
 
         learning, arms, kept = self._arms(scratch, winner, costs)
@@ -230,16 +230,24 @@ class Study:
             name="direct", cells=0, frozen="all", learning_rate=None, budget=0, tflop=0.0, repeats=(repeat,)
         )
 
-    def _finalists(
+    def choose_range(
         self, finetune: Job, found: list[TrialRecord], costs: "Costs"
     ) -> tuple[list[tuple[Job, Contender]], Decision]:
-        """The best ranges that no other beats in quality and compute, and freezing nothing, with every seed."""
+        """Train freezing nothing and ranges from both ends of the Pareto set with every seed, and decide between them.
+
+        Args:
+            finetune: the job that was searched for.
+            found: the trials of its search.
+            costs: what steps cost.
+
+        Raises:
+            BadInput: if every trial diverged, or one finalist did with every seed.
+        """
         sound = [trial for trial in found if trial.val_psnr > DIVERGED_DB]
         if not sound:
             raise BadInput("every trial of the search diverged; lower search.learning_rates")
         ended = sorted((trial for trial in sound if not trial.pruned), key=lambda trial: -trial.val_psnr)
-        ranges = list(dict.fromkeys(trial.frozen for trial in [*pareto(sound), *ended]))
-        chosen = [each for each in ranges if each != NOTHING][: max(1, self.settings.finalists - 1)]
+        chosen = _ranges(ended, self.settings.margin_db)[: max(1, self.settings.finalists - 1)]
         jobs = []
         for frozen in [NOTHING, *chosen]:
             tried = [trial for trial in sound if trial.frozen == frozen]
@@ -327,12 +335,12 @@ class Study:
         self, name: str, jobs: Sequence[Job], done: Sequence[Stretch], size: int, costs: "Costs"
     ) -> Contender:
         for job, stretch in zip(jobs, done, strict=True):
-            if not stretch.psnrs:
-                raise BadInput(
-                    f"{name} with {size} cells and seed {job.training.seed} diverged: no look at the validation cells "
-                    "gave a finite score; lower learning_rate or clip_norm"
-                )
             self.listener.fit(f"{name} n={size} seed {job.training.seed}", job, stretch)
+        if size == self.sizes()[-1] and not any(stretch.psnrs for stretch in done):
+            raise BadInput(
+                f"{name} with all {size} cells diverged with every seed: no look at the validation cells gave a finite "
+                "score; lower learning_rate or clip_norm"
+            )
         steps = float(np.mean([stretch.state.step for stretch in done]))
         first = jobs[0]
         return Contender(
@@ -347,6 +355,16 @@ class Study:
                 for job, stretch in zip(jobs, done, strict=True)
             ),
         )
+
+
+def _ranges(ended: Sequence[TrialRecord], margin_db: float) -> list[FreezeRange]:
+    """What deserves every seed, of trials that ran to their end, the best first; freezing nothing does anyway.
+
+    The best, then those of the Pareto set within the margin of it from the cheapest up, then the others by quality.
+    """
+    others = [trial for trial in ended if trial.frozen != NOTHING]
+    near = [trial for trial in pareto(others) if trial.val_psnr >= others[0].val_psnr - margin_db]
+    return list(dict.fromkeys(trial.frozen for trial in [*others[:1], *reversed(near), *others]))
 
 
 def jobs_of(settings: StudySettings, recipe: Recipe, dataset: str, source: Path) -> tuple[Job, Job]:
@@ -384,7 +402,7 @@ def _repeat(job: Job, stretch: Stretch, cells: Sequence[str]) -> Repeat:
         steps=state.step,
         best_step=state.best_step,
         seconds=state.seconds,
-        psnrs=_per_field(stretch.psnrs, cells),
+        psnrs=_per_field(stretch.psnrs, cells) if stretch.psnrs else (DIVERGED_DB,) * len(cells),
         curve=tuple((step, metrics["val_psnr"], metrics["seconds"]) for step, metrics in state.curve),
     )
 

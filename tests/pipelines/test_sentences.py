@@ -15,16 +15,15 @@ def test_decided_names_what_to_do_and_why(findings: Any) -> None:
     assert said.startswith(
         "Fine-tune, freezing intro-enc1, 60 steps. It is the cheapest that is surely no more than 0.1 dB"
     )
-    assert "below the best, long fine-tuning: −0.02 dB [−0.0" in said
+    assert "below any other; to long fine-tuning, which has the best mean, it is −0.02 dB [−0.0" in said
     assert "What is cheaper is surely worse: direct use −2.7" in said
 
 
 def test_the_best_is_told_with_all_that_is_cheaper(findings: Any) -> None:
     study = findings(scratch=41.0).record()
     assert sentences.headline(study) == "Train from scratch"
-    assert "It has the best mean, and what is cheaper is surely more than 0.1 dB worse" in sentences.decision(
-        study
-    )
+    said = sentences.decision(study)
+    assert "no more than 0.1 dB below any other. What is cheaper is surely worse: direct use −" in said
 
 
 def test_no_difference_takes_the_cheapest(findings: Any) -> None:
@@ -32,19 +31,19 @@ def test_no_difference_takes_the_cheapest(findings: Any) -> None:
     assert sentences.headline(study) == "No difference: use it as it is"
     assert (
         sentences.decision(study)
-        == "No arm is more than 0.1 dB below the best, so the cheapest will do: use the model as it is."
+        == "No arm is more than 0.1 dB below another, so the cheapest will do: use the model as it is."
     )
 
 
 def test_inconclusive_says_how_many_cells_would_settle_it_and_what_to_do_until_then(findings: Any) -> None:
     study = findings(direct=39.5, doubt=0.3).record()
-    assert sentences.headline(study) == "Inconclusive; until it is settled: fine-tune"
+    assert sentences.headline(study).startswith("Inconclusive; until it is settled: fine-tune")
     said = sentences.decision(study)
     assert said.startswith(
         "Inconclusive: whether direct use is within 0.1 dB of long fine-tuning cannot be told from 6 cells"
     )
     assert "validation cells would most likely settle it" in said
-    assert said.endswith("Until then: fine-tune, freezing intro-enc1, 60 steps.")
+    assert "Until then: fine-tune, freezing intro-enc1" in said
 
 
 @pytest.mark.parametrize(
@@ -53,9 +52,9 @@ def test_inconclusive_says_how_many_cells_would_settle_it_and_what_to_do_until_t
         ((39.5, 39.72, 39.7), "Freezing intro-enc1. It is the cheapest"),
         (
             (39.7, 39.7, 39.7),
-            "No finalist is more than 0.1 dB below the best, so the cheapest will do: freezing intro-enc1.",
+            "No finalist is more than 0.1 dB below another, so the cheapest will do: freezing intro-enc1.",
         ),
-        ((39.9, 39.5, 39.4), "Freezing nothing. It has the best mean"),
+        ((39.9, 39.5, 39.4), "Freezing nothing. It is the cheapest"),
     ],
 )
 def test_ranges_are_told_likewise(findings: Any, ranges: tuple[float, ...], said: str) -> None:
@@ -69,7 +68,7 @@ def test_cells_that_are_enough_are_told_and_so_is_that_none_is(findings: Any) ->
     assert first.startswith("5 cells are enough to fine-tune: all 10 surely bring no more than 0.1 dB")
     assert "with 1 cell, it is" in second
     assert "catches up at 10 cells" in third
-    nothing = {"finetune": 10, "matches_scratch": None, "scratch_catches_up": None}
+    nothing = {"finetune": None, "matches_scratch": None, "scratch_catches_up": None}
     none = study.enough.model_copy(update=nothing)
     first, second, third = sentences.enough(study.model_copy(update={"enough": none}))
     assert first.startswith("No smaller number of cells is surely enough")
