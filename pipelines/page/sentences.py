@@ -7,6 +7,7 @@ import pandas as pd
 
 from sim_models.evaluation.intervals import FEWEST_CELLS, Bootstrap, Estimate
 from sim_models.evaluation.report import COLUMNS, MAIN, NOUNS, difference, in_words, interval, number
+from sim_models.transfer.curves import Enough
 from sim_models.transfer.decision import FEWEST_SEEDS, Comparison, Contender, Decision, Difference
 from sim_models.transfer.search import best
 from sim_models.transfer.study import StudyRecord
@@ -116,21 +117,8 @@ def on_test(reached: Estimate, chosen: str, scores: pd.DataFrame, bootstrap: Boo
 
 def enough(study: StudyRecord) -> list[str]:
     """How many training cells are needed, as far as the learning curves tell."""
-    found, margin = study.enough, f"{study.decision.margin_db:g} dB"
     all_cells = max(each.cells for each in study.learning)
-    return [
-        _enough_to_finetune(found.finetune, all_cells, margin),
-        f"Fine-tuned with {_cells(found.matches_scratch)}, it is surely no more than {margin} below training from "
-        f"scratch with all {all_cells}."
-        if found.matches_scratch is not None
-        else f"With no number of cells that was tried is fine-tuning surely within {margin} of training from scratch "
-        f"with all {all_cells}.",
-        f"Training from scratch catches up at {_cells(found.scratch_catches_up)}: there it is surely no more than "
-        f"{margin} below fine-tuning with as many."
-        if found.scratch_catches_up is not None
-        else f"Training from scratch does not surely catch up: with up to {all_cells} cells it was never shown to be "
-        f"within {margin} of fine-tuning with as many.",
-    ]
+    return [_enough(each, all_cells, f"{study.decision.margin_db:g} dB") for each in study.enough]
 
 
 def time_to_quality(study: StudyRecord) -> str:
@@ -267,13 +255,25 @@ def _rounded(cells: int) -> str:
     return f"{int(float(f'{cells:.1e}'))}"
 
 
-def _enough_to_finetune(cells: int | None, all_cells: int, margin: str) -> str:
-    if cells is None:
-        return f"No smaller number of cells is surely enough to fine-tune than all {all_cells}; more might bring more."
-    return (
-        f"{_cells(cells)[:1].upper()}{_cells(cells)[1:]} are enough to fine-tune: all {all_cells} surely bring no "
-        f"more than {margin} on top."
+def _enough(found: Enough, all_cells: int, margin: str) -> str:
+    """Of one of the fine-tunes."""
+    itself = (
+        f"{plainly(found.arm)} with {_cells(found.of_itself)} is surely no more than {margin} below the same with all "
+        f"{all_cells}"
+        if found.of_itself is not None
+        else f"{plainly(found.arm)} with fewer than all {all_cells} cells is not surely as good as with all"
     )
+    scratch = (
+        f"with {_cells(found.matches_scratch)} it is surely no more than {margin} below training from scratch with all"
+        if found.matches_scratch is not None
+        else f"with no number of cells that was tried is it surely within {margin} of training from scratch with all"
+    )
+    caught = (
+        f"training from scratch surely catches up with it at {_cells(found.scratch_catches_up)} each"
+        if found.scratch_catches_up is not None
+        else f"with as many cells each, up to {all_cells}, training from scratch does not surely catch up"
+    )
+    return f"{itself}; {scratch}; {caught}."
 
 
 def _hardly_learned(study: StudyRecord) -> str:

@@ -257,11 +257,14 @@ def _sizes(study: StudyRecord) -> list[figures.Size]:
 
 def _marks(study: StudyRecord) -> list[figures.Mark]:
     """Numbers of cells that `Enough` found, worth a ring; all of them is where every curve ends anyway."""
-    found, all_cells = study.enough, max(each.cells for each in study.learning)
+    all_cells = max(each.cells for each in study.learning)
     wanted = [
-        ("finetune", found.finetune, "enough to fine-tune"),
-        ("finetune", found.matches_scratch, "fine-tuned as good as from scratch with all"),
-        ("scratch", found.scratch_catches_up, "from scratch catches up"),
+        mark
+        for found in study.enough
+        for mark in (
+            (found.arm, found.matches_scratch, f"{NOUNS[found.arm]} as good as from scratch with all"),
+            ("scratch", found.scratch_catches_up, f"from scratch catches up with {NOUNS[found.arm]}"),
+        )
     ]
     return [
         figures.Mark(arm, cells, f"{said} (n = {cells})")

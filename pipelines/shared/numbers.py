@@ -22,7 +22,7 @@ def study_metrics(study: StudyRecord) -> Numbers:
         "steps": {arm.name: round(arm.steps, 1) for arm in study.arms},
         "decision": _decision(study.decision),
         "frozen": _decision(study.range_decision),
-        "enough": study.enough.model_dump(),
+        "enough": {each.arm: each.model_dump(exclude={"arm"}) for each in study.enough},
         "time_to_quality": {
             "arm": found.arm,
             "quality_db": round(found.quality_db, DIGITS),

@@ -10,9 +10,11 @@ from sim_models.transfer.decision import Contender, Repeat
 
 
 class Enough(Settings):
-    """What the learning curves say of the number of training cells; None where no size did."""
+    """What the learning curves of a fine-tune say of the number of training cells; None where no size did."""
 
-    finetune: int | None
+    arm: str
+    """the fine-tune, `finetune` or `finetune_equal`"""
+    of_itself: int | None
     """the fewest, short of all, with which fine-tuning is surely within the margin of fine-tuning with all"""
     matches_scratch: int | None
     """the fewest with which fine-tuning is surely within the margin of training from scratch with all"""
@@ -52,7 +54,7 @@ def enough(
     margin_db: float,
     bootstrap: Bootstrap,
 ) -> Enough:
-    """Read the learning curves: the same two arms with ever more training cells, all of them last."""
+    """Read the learning curves: a fine-tune and training from scratch with ever more cells, all of them last."""
 
     def not_worse(one: Contender, other: Contender) -> bool:
         if one.diverged or other.diverged:
@@ -64,7 +66,8 @@ def enough(
         return next((one.cells for one, other in pairs if not_worse(one, other)), None)
 
     return Enough(
-        finetune=first([(each, finetunes[-1]) for each in finetunes[:-1]]),
+        arm=finetunes[0].name,
+        of_itself=first([(each, finetunes[-1]) for each in finetunes[:-1]]),
         matches_scratch=first([(each, scratches[-1]) for each in finetunes]),
         scratch_catches_up=first(list(zip(scratches, finetunes, strict=True))),
     )

@@ -6,7 +6,7 @@
     scratch           random weights
 
 Everything is chosen on the validation cells. The order: direct use; the search; its finalists with every seed, of which
-one is chosen; that one and training from scratch with few cells, more and all.
+one is chosen; that one, for few steps and for many, and training from scratch with few cells, more and all.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,8 +101,9 @@ class StudyRecord(Settings):
     kept_seed: dict[str, int]
     """arm -> seed of the model that is kept: the best on the validation cells"""
     learning: tuple[Contender, ...]
-    """`finetune` and `scratch` with ever more training cells, all of them last"""
-    enough: Enough
+    """`finetune`, `finetune_equal` and `scratch` with ever more training cells, all of them last"""
+    enough: tuple[Enough, ...]
+    """of `finetune` and of `finetune_equal`"""
     time_to_quality: TimeToQuality
     spent_tflop: dict[str, float]
     """floating-point operations, in 10^12: `search`, `finalists`, `learning` (arms included); what one has trained for
@@ -176,7 +177,7 @@ class Study:
         for name, (job, stretch) in kept.items():
             self.trials.restorer(job, stretch).save(out / name)
         source.save(out / "direct")
-        fine = [each for each in learning if each.name == "finetune"]
+        curves = [[each for each in learning if each.name == arm] for arm in ("finetune", "finetune_equal")]
         anew = [each for each in learning if each.name == "scratch"]
         return StudyRecord(
             source=ranked[0],
@@ -193,11 +194,11 @@ class Study:
             decision=decision,
             kept_seed={name: job.training.seed for name, (job, _) in kept.items()},
             learning=tuple(learning),
-            enough=enough(fine, anew, cells, self.settings.margin_db, self.bootstrap),
-            time_to_quality=time_to_quality([arms["finetune"], arms["finetune_equal"]], arms["scratch"]),
-            spent_tflop=self._spent(
-                found, [each for _, each in finalists], [*learning, arms["finetune_equal"]]
+            enough=tuple(
+                enough(fine, anew, cells, self.settings.margin_db, self.bootstrap) for fine in curves
             ),
+            time_to_quality=time_to_quality([arms["finetune"], arms["finetune_equal"]], arms["scratch"]),
+            spent_tflop=self._spent(found, [each for _, each in finalists], learning),
         )
 
     def sizes(self) -> list[int]:
@@ -270,9 +271,8 @@ class Study:
         wanted = [
             (name, job, size)
             for size in self.sizes()
-            for name, job in (("finetune", finetune), ("scratch", scratch))
+            for name, job in (("finetune", finetune), ("finetune_equal", equal), ("scratch", scratch))
         ]
-        wanted.append(("finetune_equal", equal, self.sizes()[-1]))
         repeated = [
             [self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted
         ]
@@ -284,9 +284,8 @@ class Study:
             contenders.append(self._contender(name, jobs, done, size, costs))
             if size == self.sizes()[-1]:
                 kept[name] = max(zip(jobs, done, strict=True), key=lambda each: each[1].state.best_psnr)
-        learning = [each for each in contenders if each.name != "finetune_equal"]
         arms = {each.name: each for each in contenders if each.cells == self.sizes()[-1]}
-        return learning, arms, kept
+        return contenders, arms, kept
 
     def _spent(
         self, found: Sequence[TrialRecord], finalists: Sequence[Contender], learning: Sequence[Contender]

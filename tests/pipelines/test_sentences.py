@@ -63,17 +63,22 @@ def test_ranges_are_told_likewise(findings: Any, ranges: tuple[float, ...], said
 
 def test_cells_that_are_enough_are_told_and_so_is_that_none_is(findings: Any) -> None:
     study = findings().record()
-    found = study.enough.model_copy(update={"finetune": 5, "matches_scratch": 1, "scratch_catches_up": 10})
-    first, second, third = sentences.enough(study.model_copy(update={"enough": found}))
-    assert first.startswith("5 cells are enough to fine-tune: all 10 surely bring no more than 0.1 dB")
-    assert "with 1 cell, it is" in second
-    assert "catches up at 10 cells" in third
-    nothing = {"finetune": None, "matches_scratch": None, "scratch_catches_up": None}
-    none = study.enough.model_copy(update=nothing)
-    first, second, third = sentences.enough(study.model_copy(update={"enough": none}))
-    assert first.startswith("No smaller number of cells is surely enough")
-    assert second.startswith("With no number of cells that was tried")
-    assert "does not surely catch up" in third
+    update = {"of_itself": 5, "matches_scratch": 1, "scratch_catches_up": 10}
+    nothing = {"of_itself": None, "matches_scratch": None, "scratch_catches_up": None}
+    few, many = (
+        each.model_copy(update=change) for each, change in zip(study.enough, (update, nothing), strict=True)
+    )
+    first, second = sentences.enough(study.model_copy(update={"enough": (few, many)}))
+    assert first.startswith(
+        "Fine-tuning with 5 cells is surely no more than 0.1 dB below the same with all 10;"
+    )
+    assert "with 1 cell it is surely no more than 0.1 dB below training from scratch with all;" in first
+    assert first.endswith("training from scratch surely catches up with it at 10 cells each.")
+    assert second.startswith(
+        "Long fine-tuning with fewer than all 10 cells is not surely as good as with all;"
+    )
+    assert "with no number of cells that was tried is it surely within 0.1 dB" in second
+    assert second.endswith("up to 10, training from scratch does not surely catch up.")
 
 
 def test_time_to_quality_is_told_in_steps_and_seconds(findings: Any) -> None:

@@ -42,13 +42,13 @@ def test_the_fewest_cells_within_the_margin_are_enough(
     finetune: tuple[float, ...], scratch: tuple[float, ...], expected: tuple[int | None, ...]
 ) -> None:
     found = enough(line("finetune", finetune), line("scratch", scratch), CELLS, 0.1, BOOTSTRAP)
-    assert (found.finetune, found.matches_scratch, found.scratch_catches_up) == expected
+    assert (found.of_itself, found.matches_scratch, found.scratch_catches_up) == expected
 
 
 def test_what_is_as_good_only_on_average_is_not_surely_enough() -> None:
     finetune = line("finetune", (30.0, 30.0, 30.0), scatter=(2.0, 0.0, 0.0))
     found = enough(finetune, line("scratch", (20.0, 20.0, 20.0)), CELLS, 0.1, BOOTSTRAP)
-    assert found.finetune == 2
+    assert found.of_itself == 2
 
 
 def test_with_two_validation_cells_nothing_is_surely_enough() -> None:
@@ -59,7 +59,7 @@ def test_with_two_validation_cells_nothing_is_surely_enough() -> None:
     same = [two(each) for each in line("finetune", (30.0, 30.0, 30.0))]
     scratch = [two(each) for each in line("scratch", (20.0, 20.0, 20.0))]
     found = enough(same, scratch, CELLS[:2], 0.1, BOOTSTRAP)
-    assert found == Enough(finetune=None, matches_scratch=None, scratch_catches_up=None)
+    assert found == Enough(arm="finetune", of_itself=None, matches_scratch=None, scratch_catches_up=None)
 
 
 def with_curves(name: str, *curves: Sequence[float]) -> Contender:

@@ -188,12 +188,14 @@ def test_learning_curves_end_with_the_arms(done: Done) -> None:
     learning = done.record.learning
     assert [(each.name, each.cells) for each in learning] == [
         ("finetune", 1),
+        ("finetune_equal", 1),
         ("scratch", 1),
         ("finetune", 3),
+        ("finetune_equal", 3),
         ("scratch", 3),
     ]
-    assert learning[2] == done.record.arm("finetune")
-    assert learning[3] == done.record.arm("scratch")
+    for each in learning[3:]:
+        assert each == done.record.arm(each.name)
 
 
 def test_the_winner_among_the_finalists_is_what_is_fine_tuned(done: Done) -> None:
