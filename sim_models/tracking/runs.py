@@ -256,10 +256,10 @@ def _git(root: Path, *arguments: str) -> str | None:
         return None
 
 
-def data_version(folder: Path) -> str:
-    """The hash DVC recorded for a folder among the outputs of its pipeline, or `not under DVC`."""
+def data_version(folder: Path, study: Path = Path()) -> str:
+    """The hash DVC recorded for a folder among the outputs of the pipeline in `study`, or `not under DVC`."""
     try:
-        lock = yaml.safe_load(Path("dvc.lock").read_text())
+        lock = yaml.safe_load((study / "dvc.lock").read_text())
     except OSError:
         return "not under DVC"
     outs = (out for stage in lock.get("stages", {}).values() for out in stage.get("outs", []))
