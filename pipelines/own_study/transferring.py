@@ -1,7 +1,8 @@
 """Carry a model to a person's own stacks: what `sim-models transfer` does.
 
 Everything under way lies in `<out>/.work`, each piece under the digest of what it was made from: copies of the sources,
-prepared fields, states of trials. A study that was interrupted finds them again; one that has ended takes them away.
+prepared fields, states of trials. A study that was interrupted finds them again; one that has ended takes them away,
+but for the prepared fields, which become `<out>/fields`: they judge its models.
 """
 
 import logging
@@ -23,7 +24,7 @@ from pipelines.own_study.out_folder import Place, open_place, refuse_place
 from pipelines.own_study.screen import meter, note, warn
 from pipelines.own_study.steps import Steps, kept_steps
 from pipelines.own_study.study_settings import Changes, TransferSettings, fitted, read_settings
-from pipelines.registry.own import EXPERIMENT, FIELDS, TransferRecord
+from pipelines.registry.own import EXPERIMENT, FIELDS, MADE_BY, TransferRecord
 from pipelines.shared.logbook import Logbook
 from pipelines.shared.stage import digest, project_root, write_whole
 from pipelines.shared.test_cells import Sealed, log_scores, open_test_cells
@@ -212,7 +213,7 @@ class _Inquiry:
     def _record(self, run: Run, place: Place) -> TransferRecord:
         fields = self.prepared.folder
         return TransferRecord(
-            made_by="sim-models transfer",
+            made_by=MADE_BY,
             key=self.key,
             target=self.prepared.structure,
             data=self.data,

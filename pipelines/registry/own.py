@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pipelines.registry.judging import DATA_VERSION, Court
 from pipelines.shared.params import Evaluation
@@ -17,7 +17,7 @@ from sim_models.tracking.registry import Registry, Version
 from sim_models.tracking.runs import Tracker
 
 EXPERIMENT = "transfer"
-MADE_BY = "sim-models transfer"
+MADE_BY: Final = "sim-models transfer"
 RECORD, FIELDS = "transfer.json", "fields"
 
 

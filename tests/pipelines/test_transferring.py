@@ -377,6 +377,7 @@ def test_a_study_that_has_ended_is_not_done_again(ended: Home, capfd: pytest.Cap
     assert "holds a study that has ended, of other settings" in capfd.readouterr().err
     assert (ended.folder / "out" / "study.json").stat().st_mtime_ns == stamp
     assert not (ended.folder / "out" / ".work").exists()
+    assert len(ended.opened()) == 1
 
 
 def test_the_chosen_model_is_registered_as_a_candidate(
@@ -527,8 +528,8 @@ def test_champions_that_fit_are_sources_that_nobody_has_to_name(
     if registry.holder("sim-discs", "candidate") is None:
         assert ended.call(*TINY, "--register", "sim-discs") == 0
     client_of(registry.uri).set_registered_model_alias("sim-discs", "champion", "1")  # as by hand
-    (champion,) = choosing.champions(tmp_path / "sources")
-    assert champion.name == "sim-discs version 1"
+    found = {each.name: each for each in choosing.champions(tmp_path / "sources")}
+    champion = found["sim-discs version 1"]
     untrained("deconoising").save(tmp_path / "other")
     (other,) = choosing.named([str(tmp_path / "other")], tmp_path / "sources")
     target = Target.of(Prepared.open(ended.target))
