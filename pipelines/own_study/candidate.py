@@ -38,7 +38,7 @@ def registered(out: Path, name: str | None, licence: str | None) -> list[str]:
     write_whole(out / RECORD, study.record.model_copy(update=known).model_dump_json(indent=2) + "\n")
     return [
         f"registered {name} version {version} @{CANDIDATE}; gate: {in_short(verdict)}",
-        f'to make it champion: sim-models registry promote {name} {version} --study {out} --reason "..."',
+        f'champion, if the gate lets it, by: sim-models registry promote {name} {version} --study {out} --reason "..."',
     ]
 
 
