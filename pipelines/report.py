@@ -11,7 +11,7 @@ from markupsafe import Markup
 from pipelines.page import sentences
 from pipelines.page.story import Sealed, Story, judge_sealed, library, picture, tell, templates
 from pipelines.page.study_page import confidence, read_study
-from pipelines.registry.judging import Registered
+from pipelines.registry.pipeline import Registered
 from pipelines.shared.params import Params, read_params
 from pipelines.shared.stage import DATA, MODELS, REPORTS, TRANSFERS, project_root, run, write_whole
 from sim_models.evaluation import figures, interactive

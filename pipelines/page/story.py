@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipelines.page import sentences
-from pipelines.registry.judging import Registered
+from pipelines.registry.pipeline import Registered
 from sim_models.evaluation import figures, interactive
 from sim_models.evaluation.intervals import Bootstrap, Estimate
 from sim_models.evaluation.report import MAIN, NOUNS, Block, blocks, difference, interval, number, worse
