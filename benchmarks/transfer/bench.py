@@ -32,7 +32,7 @@ from sim_models.training.loop import train
 from sim_models.transfer.cost import TERA
 from sim_models.transfer.prefix import Store, remembered
 from sim_models.transfer.search import TrialRecord, best, freeze_ranges, operations_of, search
-from sim_models.transfer.study import Costs, Listener, Study, StudySettings, jobs_of
+from sim_models.transfer.study import NOTHING, Costs, Listener, Study, StudySettings, jobs_of
 from sim_models.transfer.trials import Trials
 
 TRANSFERS = (("microtubules_nafnet", "ccps"), ("microtubules_nafnet", "er"), ("er_nafnet", "ccps"))
@@ -66,11 +66,6 @@ class Outcome:
     def lucky_gap_db(self) -> float:
         """The same with the one seed of the search, with which the best of all is also the luckiest."""
         return max(self.everything.values()) - self.everything[self.chosen]
-
-    @property
-    def search_gap_db(self) -> float:
-        """By how much the best of all is better than the best trial of the search."""
-        return max(self.everything.values()) - self.found.val_psnr
 
     @property
     def holds(self) -> bool:
@@ -168,41 +163,23 @@ def _seconds(job: Job, store: Store) -> float:
 
 def page(outcomes: list[Outcome], prefixes: list[tuple[str, float, float]], settings: StudySettings) -> str:
     """The Markdown page."""
-    search_settings = settings.search
+    looked, tried = settings.search, len(outcomes[0].everything)
+    rates = ", ".join(f"{rate:g}" for rate in looked.learning_rates)
     lines = [
         "# The search for a freeze range beside trying everything",
         "",
-        f"`make benchmark-transfer` writes this page. Everything: {len(outcomes[0].everything)} fine-tunes of "
-        f"{settings.finetune.steps} steps, every freeze range with every learning rate "
-        f"({', '.join(f'{rate:g}' for rate in search_settings.learning_rates)}). The search: "
-        f"{search_settings.trials} trials chosen by Optuna, of which {search_settings.keep:.0%} go on at steps "
-        f"{', '.join(map(str, search_settings.rungs))}. Then its {settings.finalists} finalists are trained with "
-        f"{len(settings.seeds)} seeds, and the study goes on with the cheapest that is good enough. Both from nothing; PSNR "
-        "on validation cells, with one seed but for the last gap: there the best of all, which is also the luckiest of "
-        f"{len(outcomes[0].everything)}, is trained with all seeds too.",
+        f"`make benchmark-transfer` writes this page. Everything: {tried} fine-tunes of {settings.finetune.steps} steps, "
+        f"every freeze range with every learning rate ({rates}). The search: {looked.trials} trials chosen by Optuna, of "
+        f"which {looked.keep:.0%} go on at steps {', '.join(map(str, looked.rungs))}. Then its {settings.finalists} "
+        f"finalists are trained with {len(settings.seeds)} seeds, and the study goes on with the cheapest that is good "
+        "enough. Both from nothing. PSNR on validation cells, with one seed but for the gap: for that, the best of all "
+        f"is trained with every seed as well, since the best of {tried} is also the luckiest.",
         "",
-        "| transfer | best of all | best trial of the search | what the study goes on with | gap, one seed | gap | freezing nothing, "
-        "best rate | share of the compute | of the steps | of the compute, finalists with all seeds included |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for each in outcomes:
-        top = max(each.everything, key=lambda point: each.everything[point])
-        nothing = max(
-            psnr for (frozen, _), psnr in each.everything.items() if frozen == FreezeRange(start=0, end=0)
-        )
-        lines.append(
-            f"| {each.source} → {each.target} | {each.everything[top]:.2f} dB, {each.labels[top[0]]} at {top[1]:g} | "
-            f"{each.search_gap_db:.3f} dB below, {each.found.label} at {each.found.learning_rate:g} | "
-            f"{each.everything[each.chosen]:.2f} dB, {each.labels[each.chosen[0]]} at {each.chosen[1]:g} "
-            f"({each.verdict}) | {each.lucky_gap_db:.3f} dB | {each.gap_db:.3f} dB | {nothing:.2f} dB | {each.share_operations:.3f} | "
-            f"{each.share_steps:.3f} | {each.share_with_finalists:.3f} |"
-        )
-    lines += [
+        *_table([_row(each) for each in outcomes]),
         "",
-        f"Compute is floating-point operations; that of finalists an exhaustive search would need as well, to tell "
-        f"luck from quality. Wanted: a gap of at most {LIMIT_DB:g} dB for at most "
-        f"{LIMIT_SHARE:g} of the compute; this holds for {sum(each.holds for each in outcomes)} of "
-        f"{len(outcomes)} transfers.",
+        "Compute is floating-point operations; that of finalists an exhaustive search would need as well, to tell luck "
+        f"from quality. Wanted: a gap of at most {LIMIT_DB:g} dB for at most {LIMIT_SHARE:g} of the compute; this holds "
+        f"for {sum(each.holds for each in outcomes)} of {len(outcomes)} transfers.",
         "",
         "## Frozen stages at the input, computed once",
         "",
@@ -210,15 +187,47 @@ def page(outcomes: list[Outcome], prefixes: list[tuple[str, float, float]], sett
         "in turns. The second trial of a source and seed finds what the first has computed; the result is the same to "
         "the bit.",
         "",
-        "| frozen | computed anew | taken from the store | saved |",
-        "|---|---|---|---|",
-        *(
-            f"| {label} | {bare:.2f} s | {kept:.2f} s | {1 - kept / bare:.0%} |"
-            for label, bare, kept in prefixes
+        *_table(
+            [
+                {
+                    "frozen": label,
+                    "computed anew": f"{bare:.2f} s",
+                    "taken from the store": f"{kept:.2f} s",
+                    "saved": f"{1 - kept / bare:.0%}",
+                }
+                for label, bare, kept in prefixes
+            ]
         ),
         "",
     ]
     return "\n".join(lines)
+
+
+def _row(each: Outcome) -> dict[str, str]:
+    top = max(each.everything, key=lambda point: each.everything[point])
+    nothing = max(psnr for (frozen, _), psnr in each.everything.items() if frozen == NOTHING)
+
+    def told(point: tuple[FreezeRange, float]) -> str:
+        return f"{each.everything[point]:.2f} dB: {each.labels[point[0]]} at {point[1]:g}"
+
+    return {
+        "transfer": f"{each.source} → {each.target}",
+        "best of all": told(top),
+        "best trial of the search": f"{each.found.val_psnr:.2f} dB: {each.found.label} at {each.found.learning_rate:g}",
+        "the study goes on with": f"{told(each.chosen)} ({each.verdict})",
+        "gap": f"{each.gap_db:.3f} dB ({each.lucky_gap_db:.3f} with one seed)",
+        "freezing nothing": f"{nothing:.2f} dB",
+        "share of the compute": f"{each.share_operations:.3f} ({each.share_with_finalists:.3f} with finalists)",
+        "share of the steps": f"{each.share_steps:.3f}",
+    }
+
+
+def _table(rows: list[dict[str, str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    head = list(rows[0])
+    return [
+        f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *(row.values() for row in rows))
+    ]
 
 
 def main() -> None:
