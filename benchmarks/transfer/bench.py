@@ -168,9 +168,9 @@ def page(outcomes: list[Outcome], prefixes: list[tuple[str, float, float]], sett
     lines = [
         "# The search for a freeze range beside trying everything",
         "",
-        f"`make benchmark-transfer` writes this page. Everything: {tried} fine-tunes of {settings.finetune.steps} steps, "
-        f"every freeze range with every learning rate ({rates}). The search: {looked.trials} trials chosen by Optuna, of "
-        f"which {looked.keep:.0%} go on at steps {', '.join(map(str, looked.rungs))}. Then its {settings.finalists} "
+        f"`make benchmark-transfer` writes this page. Everything: {tried} fine-tunes of {settings.finetune.steps} "
+        f"steps, every freeze range with every learning rate ({rates}). The search: {looked.trials} trials chosen by "
+        f"Optuna, of which {looked.keep:.0%} go on at steps {', '.join(map(str, looked.rungs))}. Then its {settings.finalists} "
         f"finalists are trained with {len(settings.seeds)} seeds, and the study goes on with the cheapest that is good "
         "enough. Both from nothing. PSNR on validation cells, with one seed but for the gap: for that, the best of all "
         f"is trained with every seed as well, since the best of {tried} is also the luckiest.",
@@ -178,8 +178,8 @@ def page(outcomes: list[Outcome], prefixes: list[tuple[str, float, float]], sett
         *_table([_row(each) for each in outcomes]),
         "",
         "Compute is floating-point operations; that of finalists an exhaustive search would need as well, to tell luck "
-        f"from quality. Wanted: a gap of at most {LIMIT_DB:g} dB for at most {LIMIT_SHARE:g} of the compute; this holds "
-        f"for {sum(each.holds for each in outcomes)} of {len(outcomes)} transfers.",
+        f"from quality. Wanted: a gap of at most {LIMIT_DB:g} dB for at most {LIMIT_SHARE:g} of the compute; this "
+        f"holds for {sum(each.holds for each in outcomes)} of {len(outcomes)} transfers.",
         "",
         "## Frozen stages at the input, computed once",
         "",
