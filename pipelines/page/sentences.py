@@ -184,7 +184,8 @@ def trials(study: StudyRecord) -> str:
 def best_sources(table: pd.DataFrame) -> list[str]:
     """For each target of a transfer matrix the source that is best when fine-tuned, over all light levels.
 
-    The matrix has no interval between two sources, so a lead is told as a number and never as a certainty.
+    By the validation cells, on which a source may be chosen. The matrix has no interval between two sources, so a lead
+    is told as a number and never as a certainty.
     """
     together = table[table["level"] == "all"] if "all" in set(table["level"]) else table
     foreign = together[~together["own"].astype(bool)]

@@ -33,6 +33,7 @@ from sim_models.training.distributed import Place, Watch
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, TrainingSettings
 from sim_models.transfer.study import StudyRecord
+from sim_models.transfer.trials import Trials
 
 PARAMS = """
 house: .
@@ -91,6 +92,7 @@ gate:
   absolute: {}
   contradicted_percent: 100.0
 """
+VAL_PSNR = "val_psnr_targetrange_noscale"
 ARMS = ("direct", "finetune", "finetune_equal", "scratch")
 SOURCE, SECOND, CARRIED = "microtubules_unet", "microtubules_again", "ccps_from_microtubules"
 
@@ -245,11 +247,33 @@ def test_the_matrix_tells_what_a_source_is_worth_on_every_target() -> None:
     means = scores.groupby("arm")["value"].mean()
     assert carried["direct"] == pytest.approx(means["direct"], abs=1e-3)
     assert carried["gain_mean"] == pytest.approx(means["finetune"] - means["direct"], abs=1e-3)
-    assert set(scores["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.test)
+    assert set(scores["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.val)
+    assert set(table["metric"]) == set(scores["metric"]) == {VAL_PSNR}
     own = table[table["target"] == "microtubules"]
     assert own["own"].all()
     assert own["finetune"].isna().all()
-    assert set(json.loads(Path("reports/matrix.json").read_text())[SOURCE]["ccps"]) == {"direct", "finetune"}
+    numbers = json.loads(Path("reports/matrix.json").read_text())[VAL_PSNR][SOURCE]
+    assert set(numbers["ccps"]) == {"direct", "finetune"}
+
+
+def test_carrying_that_was_cut_short_is_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where it was cut short while it wrote its scores, with the training behind it."""
+    scores, runs = Path(f"reports/carried/{SOURCE}/ccps.csv"), tracker().count({"sim.kind": "carry"})
+    before = scores.read_text()
+    monkeypatch.setattr(carry, "cluster", nullcontext)
+    with monkeypatch.context() as patch:
+        patch.setattr(carry, "write_whole", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            carry.main(SOURCE, "ccps")
+    monkeypatch.setattr(Trials, "_save", _interrupted)  # called after every stretch of training
+    carry.main(SOURCE, "ccps")
+    assert scores.read_text() == before
+    assert tracker().count({"sim.kind": "carry"}) == runs + 1
+    assert list(Path("runs").iterdir()) == []
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_scores_are_of_all_arms_and_baselines_on_the_sealed_cells_alone() -> None:
