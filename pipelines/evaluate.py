@@ -2,10 +2,10 @@
 
 import json
 
-from pipelines.shared.numbers import Numbers, mean_scores, only_numbers, study_metrics
+from pipelines.shared.numbers import Numbers, only_numbers, study_metrics
 from pipelines.shared.params import Params, read_params
 from pipelines.shared.stage import MODELS, REPORTS, TRANSFERS, project_root, run, whole_folder, write_whole
-from pipelines.shared.test_cells import Sealed, log_scores, open_test_cells
+from pipelines.shared.test_cells import Sealed, log_scores, mean_scores, open_test_cells
 from sim_models.config import BadInput
 from sim_models.restorer import Restorer
 from sim_models.tracking.runs import Tracker

@@ -170,10 +170,10 @@ def page(outcomes: list[Outcome], prefixes: list[tuple[str, float, float]], sett
         "",
         f"`make benchmark-transfer` writes this page. Everything: {tried} fine-tunes of {settings.finetune.steps} "
         f"steps, every freeze range with every learning rate ({rates}). The search: {looked.trials} trials chosen by "
-        f"Optuna, of which {looked.keep:.0%} go on at steps {', '.join(map(str, looked.rungs))}. Then its {settings.finalists} "
-        f"finalists are trained with {len(settings.seeds)} seeds, and the study goes on with the cheapest that is good "
-        "enough. Both from nothing. PSNR on validation cells, with one seed but for the gap: for that, the best of all "
-        f"is trained with every seed as well, since the best of {tried} is also the luckiest.",
+        f"Optuna, of which {looked.keep:.0%} go on at steps {', '.join(map(str, looked.rungs))}. Then its "
+        f"{settings.finalists} finalists are trained with {len(settings.seeds)} seeds, and the study goes on with the "
+        "cheapest that is good enough. Both from nothing. PSNR on validation cells, with one seed but for the gap: for "
+        f"that, the best of all is trained with every seed as well, since the best of {tried} is also the luckiest.",
         "",
         *_table([_row(each) for each in outcomes]),
         "",

@@ -1,24 +1,11 @@
-"""Numbers for machines: what DVC compares between commits and MLflow between runs, the same in both."""
+"""The numbers of a transfer study for machines, the same for DVC and for MLflow."""
 
-import pandas as pd
-
-from sim_models.evaluation.report import MAIN
+from pipelines.shared.digits import DIGITS
 from sim_models.transfer.decision import Decision
 from sim_models.transfer.study import StudyRecord
 
-DIGITS = 4
-"""more would change with the make of the processor"""
-SCORES = (MAIN, "ssim_targetrange_noscale")
-"""metrics of test fields that are told to machines; all of them stand in `scores.csv`"""
-
 Number = float | int | str | None
 Numbers = dict[str, "Number | Numbers"]
-
-
-def mean_scores(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Means of a score table over its fields, by metric and arm."""
-    means = table.groupby(["metric", "arm"])["value"].mean().round(DIGITS)
-    return {metric: {str(arm): float(value) for arm, value in means[metric].items()} for metric in SCORES}
 
 
 def study_metrics(study: StudyRecord) -> Numbers:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 import sim_models
-from pipelines.shared.numbers import mean_scores
+from pipelines.shared.digits import DIGITS
 from pipelines.shared.params import Evaluation, Params
 from pipelines.shared.stage import DATA, digest
 from sim_models.evaluation.panels import save_panel
@@ -21,6 +21,14 @@ from sim_models.tracking.runs import Run, Tracker, data_version
 
 OPENED = "sim.test_cells_opened"
 """tag: how many times these test cells were opened by then, this time included"""
+SCORES = (MAIN, "ssim_targetrange_noscale")
+"""metrics that are told to machines; all of them stand in `scores.csv`"""
+
+
+def mean_scores(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Means of a score table over its fields, by metric and arm."""
+    means = table.groupby(["metric", "arm"])["value"].mean().round(DIGITS)
+    return {metric: {str(arm): float(value) for arm, value in means[metric].items()} for metric in SCORES}
 
 
 @dataclass(frozen=True)
