@@ -1,9 +1,9 @@
 """Optuna chooses which stages stay frozen, and the learning rate, on the validation cells.
 
-Two things save compute. Freeze ranges form a lattice on which neighbours behave alike, so Optuna's sampler (TPE over
-start, width and rate together) learns from a part of it where the good ones lie. And a third of a fine-tune tells most
-of how it will end, so every trial is trained to the first rung only, and a share of them goes on from rung to rung
-(successive halving: Jamieson & Talwalkar, AISTATS 2016).
+Two things save compute. Freeze ranges form a lattice on which neighbours behave alike, so Optuna's sampler (a Gaussian
+process over start, width and rate) learns from a part of it where the good ones lie. And a third of a fine-tune tells
+most of how it will end, so every trial is trained to the first rung only, and a share of them goes on from rung to
+rung (successive halving: Jamieson & Talwalkar, AISTATS 2016).
 
 Who goes on is a matter of quality and of compute, for what is sought is the cheapest range that is good enough: half of
 the places go to the highest PSNR, the others to whatever no other beats in both.
@@ -204,12 +204,13 @@ def _ask_all(
     return asked
 
 
+def _sampler(settings: SearchSettings) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.GPSampler(seed=settings.seed, n_startup_trials=settings.random_trials)
+
+
 def _study(settings: SearchSettings, num_stages: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(
-        seed=settings.seed, n_startup_trials=settings.random_trials, multivariate=True, constant_liar=True
-    )
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study = optuna.create_study(direction="maximize", sampler=_sampler(settings))
     middle = len(settings.learning_rates) // 2
     for num_frozen in (0, 1, num_stages - 1):  # nothing, the first stage, all but the head
         study.enqueue_trial({"start": 0, "width": num_frozen, "rate": middle})
