@@ -199,6 +199,24 @@ def best_sources(table: pd.DataFrame) -> list[str]:
     return told
 
 
+def better_source(table: pd.DataFrame, study: StudyRecord) -> str:
+    """Which other model of the transfer matrix would be worth a study; empty where none leads by the margin.
+
+    Args:
+        table: `reports/matrix.csv`, with sources and targets by their keys.
+        study: of one of its sources on one of its targets.
+    """
+    rows = table[(table["target"] == study.structure) & (table["level"] == "all")]
+    reached = rows.dropna(subset="finetune").groupby("source")["finetune"].mean()
+    if study.source not in reached or reached.max() <= reached[study.source] + study.decision.margin_db:
+        return ""
+    return (
+        f"After the same short fine-tune {reached.idxmax()} comes to {number(float(reached.max()), 2)} dB on the "
+        f"validation cells, {study.source} to {number(float(reached[study.source]), 2)} dB (the transfer matrix; "
+        "without an interval): it may be the better model to start from, and a study of its own would tell."
+    )
+
+
 def _decision(found: Decision, noun: str, name_of: Noun, do: str) -> str:
     """A decision of either kind; never a winner by noise."""
     margin = f"{found.margin_db:g} dB"

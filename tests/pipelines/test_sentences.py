@@ -126,3 +126,24 @@ def test_a_source_is_not_its_own_rival() -> None:
     ]
     table = pd.DataFrame(rows, columns=["source", "target", "level", "finetune", "own"])
     assert sentences.best_sources(table) == ["a: b (40.00 dB, 0.50 dB above c)"]
+
+
+def test_a_source_that_the_matrix_has_far_ahead_is_named_and_one_within_the_margin_is_not(
+    findings: Any,
+) -> None:
+    study = findings().record()
+
+    def matrix(other: float) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "source": [study.source, "er_nafnet", "er_nafnet", "ccps_nafnet"],
+                "target": [study.structure, study.structure, "elsewhere", study.structure],
+                "level": "all",
+                "finetune": [40.0, other, 50.0, float("nan")],
+            }
+        )
+
+    assert sentences.better_source(matrix(40.05), study) == ""
+    said = sentences.better_source(matrix(40.5), study)
+    assert "er_nafnet comes to 40.50 dB on the validation cells, microtubules_nafnet to 40.00 dB" in said
+    assert sentences.better_source(matrix(40.5).query("source != @study.source"), study) == ""
