@@ -8,14 +8,13 @@ import pandas as pd
 from pipelines.shared.fitting import Lab, bench, data_folder, data_tags, job_key
 from pipelines.shared.params import Params, read_params
 from pipelines.shared.stage import DATA, MODELS, REPORTS, run, write_whole
+from sim_models.evaluation.report import MAIN
 from sim_models.evaluation.scores import restore, score
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.training.distributed import cluster
 from sim_models.training.job import Job
 from sim_models.transfer.trials import Trials
-
-METRIC = "psnr_targetrange_noscale"
 
 
 def main(source: str, target: str) -> None:
@@ -40,8 +39,8 @@ def _scored(prepared: Prepared, arms: dict[str, Restorer], border_px: int) -> pd
     """The metric of every arm on every validation field, with its protocol in its name."""
     fields = restore(prepared.fields("val"), arms)
     table = pd.concat([score(each, border_px) for each in fields], ignore_index=True)
-    kept = table[(table["metric"] == METRIC) & table["arm"].isin(arms)]
-    return kept.assign(metric=f"val_{METRIC}")
+    kept = table[(table["metric"] == MAIN) & table["arm"].isin(arms)]
+    return kept.assign(metric=f"val_{MAIN}")
 
 
 @contextmanager

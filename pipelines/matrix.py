@@ -4,12 +4,12 @@ import json
 
 import pandas as pd
 
+from pipelines.shared.digits import DIGITS
 from pipelines.shared.params import read_params
 from pipelines.shared.stage import REPORTS, run, write_whole
 from sim_models.evaluation.intervals import Bootstrap, paired_differences
 
 CARRIED = REPORTS / "carried"
-DIGITS = 4
 COLUMNS = (
     "source", "target", "own", "metric", "level", "direct", "finetune", "gain_mean", "gain_low", "gain_high", "cells",
 )  # fmt: skip

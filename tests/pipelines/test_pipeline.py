@@ -13,8 +13,10 @@ import yaml
 
 from pipelines import carry, evaluate, matrix, prepare, register, simulate, train, transfer
 from pipelines.cli import app
-from pipelines.registry import promoting
-from pipelines.registry.judging import Registered
+from pipelines.registry import pipeline
+from pipelines.registry.judging import SEEN, SPLIT
+from pipelines.registry.pipeline import Registered
+from pipelines.shared.numbers import only_numbers
 from pipelines.shared.params import read_params
 from pipelines.shared.stage import exit_code
 from sim_models.config import BadInput
@@ -326,8 +328,29 @@ def test_every_opening_of_test_cells_is_counted() -> None:
     runs = client_of(here.uri).search_runs(
         [here.experiment_id], "tags.`sim.kind` = 'evaluation'", order_by=["attributes.start_time"]
     )
-    opened = [(run.data.tags["sim.structure"], run.data.tags["sim.test_cells_opened"]) for run in runs]
-    assert opened == [("microtubules", "1"), ("microtubules", "2"), ("ccps", "1")]
+    opened = [(run.info.run_name, run.data.tags["sim.test_cells_opened"]) for run in runs]
+    assert opened == [
+        (f"evaluate {SOURCE}", "1"),
+        (f"evaluate {SECOND}", "2"),
+        ("judge by sim-microtubules version 1", "3"),
+        (f"evaluate {CARRIED}", "1"),
+    ]
+
+
+def test_the_same_look_is_counted_once() -> None:
+    """As where a stage is forced to run again."""
+    before = tracker().count({"sim.kind": "evaluation"})
+    evaluate.main("models", SOURCE)
+    assert tracker().count({"sim.kind": "evaluation"}) == before
+
+
+def test_mlflow_has_the_numbers_of_dvc() -> None:
+    here = tracker()
+    study = here.find("sim.kind", "study")
+    assert study is not None
+    logged = client_of(here.uri).get_run(study).data.metrics
+    metrics = json.loads(Path(f"reports/transfers/{CARRIED}/metrics.json").read_text())
+    assert logged == only_numbers({"study": metrics["study"]})
 
 
 def test_the_first_model_that_passes_is_champion() -> None:
@@ -393,8 +416,8 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def call(name: str, **gate: object) -> None:
         params = read_params()
         changed = params.model_copy(update={"register_as": name, "gate": params.gate.model_copy(update=gate)})
-        for module in (register, promoting):
-            monkeypatch.setattr(module, "read_params", lambda: changed)
+        for module in (register, pipeline):
+            monkeypatch.setattr(module, "read_params", lambda *_: changed)
 
     yield call
     for file, text in kept.items():
@@ -513,6 +536,8 @@ def test_only_where_its_own_test_cells_are_a_version_is_promoted(
     apart("other")
     assert cli("promote", name, 1, "--reason", "x") == 2
     assert "this study registers no 'split-microtubules'" in capsys.readouterr().err
+    assert cli("promote", name, 1, "--reason", "x", "--study", "data") == 2
+    assert "data: is no folder of a study" in capsys.readouterr().err
     apart("split", **LAX)
     Registry.open(Path()).tag(name, 1, {"sim.split": "0" * 64})
     assert cli("promote", name, 1, "--reason", "x") == 2
@@ -523,9 +548,9 @@ def test_only_where_its_own_test_cells_are_a_version_is_promoted(
 def test_a_champion_that_may_have_seen_the_test_cells_is_told_of(apart: Callable[..., None]) -> None:
     apart("seen", **LAX)
     register.main("models", SOURCE)
-    Registry.open(Path()).tag("seen-microtubules", 1, {register.SPLIT: "0" * 64})
+    Registry.open(Path()).tag("seen-microtubules", 1, {SPLIT: "0" * 64})
     register.main("models", SECOND)
-    assert registered(SECOND).verdict.notes == (register.SEEN,)
+    assert registered(SECOND).verdict.notes == (SEEN,)
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
