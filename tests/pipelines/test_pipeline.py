@@ -214,12 +214,13 @@ def test_nothing_under_way_is_left_behind() -> None:
 
 def test_a_study_records_its_arms_trials_and_choice() -> None:
     record = study_record()
-    assert [arm.name for arm in record.arms] == ["direct", "finetune", "scratch", "finetune_equal"]
+    assert [arm.name for arm in record.arms] == list(ARMS)
     assert [trial.number for trial in record.trials] == [0, 1, 2]
     assert [trial.label for trial in record.trials] == ["none", "enc1", "enc1-dec1"]
     assert sorted(trial.steps for trial in record.trials) == [2, 4, 4]
     assert [(each.name, each.cells) for each in record.learning] == [
-        ("finetune", 1), ("scratch", 1), ("finetune", 3), ("scratch", 3),
+        ("finetune", 1), ("finetune_equal", 1), ("scratch", 1),
+        ("finetune", 3), ("finetune_equal", 3), ("scratch", 3),
     ]  # fmt: skip
     assert (record.chosen, record.decision.verdict) == ("direct", "no difference")
 
@@ -303,13 +304,14 @@ def test_curves_hold_every_look_of_every_arm(training: TrainingSettings) -> None
     assert "seconds" not in curves.columns
     by_cells = pd.read_csv(f"reports/curves/{CARRIED}_cells.csv")
     assert set(zip(by_cells["arm"], by_cells["cells"], strict=True)) == {
-        ("finetune", 1), ("scratch", 1), ("finetune", 3), ("scratch", 3),
+        ("finetune", 1), ("finetune_equal", 1), ("scratch", 1),
+        ("finetune", 3), ("finetune_equal", 3), ("scratch", 3),
     }  # fmt: skip
 
 
 def test_mlflow_knows_trainings_trials_and_their_study() -> None:
     here = tracker()
-    fits = 2 * (2 + 2 * 2 + 1)  # seeds x (finalists, two arms with two numbers of cells, the equal budget)
+    fits = 2 * (2 + 3 * 2)  # seeds x (finalists, three arms with two numbers of cells)
     assert here.count({"sim.kind": "training"}) == 2 + fits
     study_id = here.find("sim.kind", "study")
     assert study_id is not None

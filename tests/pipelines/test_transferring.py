@@ -235,8 +235,8 @@ def test_steps_of_a_plan_are_those_that_are_trained() -> None:
     study = read_settings(None, changes).study  # rungs 3, 6, 10; a third of the trials goes on
     planned = plan(study, [1, 3], stages=4)
     assert planned.search.steps == 4 * 3 + 2 * 3 + 1 * 4
-    # finalists and the curve of fine-tuning; scratch at two sizes and finetune_equal
-    assert planned.fits.steps == 2 * 10 * (3 + 1) + 2 * 100 * 3
+    # finalists and the curve of fine-tuning; scratch and finetune_equal at two sizes
+    assert planned.fits.steps == 2 * 10 * (3 + 1) + 2 * 100 * 4
 
 
 # ---- a study
@@ -359,7 +359,7 @@ def test_every_trial_and_fit_is_a_run_below_that_of_the_study(ended: Home) -> No
     assert {each.data.tags["mlflow.parentRunId"] for each in below} == {study.info.run_id}
     kinds = [each.data.tags["sim.kind"] for each in below]
     assert (kinds.count("trial"), kinds.count("evaluation")) == (3, 1)
-    assert kinds.count("training") == len(ended.study.finalists) + len(ended.study.arms) - 1 + 2
+    assert kinds.count("training") == len(ended.study.finalists) + len(ended.study.learning)
     assert "study.val_psnr.scratch" in study.data.metrics
     (look,) = (each for each in below if each.data.tags["sim.kind"] == "evaluation")
     assert look.data.tags["sim.test_cells_opened"] == "1"
