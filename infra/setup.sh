@@ -36,6 +36,7 @@ if [ -n "$present" ] && [ "${present%%+*}" != "$locked" ]; then
 fi
 if [ -z "$present" ]; then
   backend=${TORCH_BACKEND:-}
+  # shellcheck disable=SC2046,SC2086 # several places, and a pattern in each
   if [ -z "$backend" ] && ! ls $(printf '%s/torch-'"$locked"'+cpu* ' $links) >/dev/null 2>&1 && ! command -v nvidia-smi >/dev/null; then
     backend=cpu
   fi
