@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-faults check ui benchmark benchmark-small benchmark-transfer verdicts benchmark-recon recon-runner clean
+.PHONY: help setup repro test test-cluster test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer verdicts benchmark-recon recon-runner clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -23,8 +23,11 @@ repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than
 	@$(IN_VENV) cd $(STUDY) && mkdir -p transfers reports/transfers reports/carried && time dvc repro
 	@echo "Report: $(STUDY)/reports/index.html. Runs and models: make ui"
 
-test: $(READY)  ## pass the tests
+test: $(READY)  ## pass the tests, but for those that take minutes
 	@$(IN_VENV) pytest
+
+test-cluster: $(READY)  ## pass the tests that start PostgreSQL, S3, MLflow and a Ray of three nodes here
+	@$(IN_VENV) pytest tests/cluster
 
 test-faults: $(READY)  ## kill a study ten times without warning; it must come to the same (minutes)
 	@$(IN_VENV) pytest tests/faults
@@ -37,6 +40,12 @@ ui: $(READY)  ## MLflow's pages on the results, on this machine only
 	@$(IN_VENV) MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
 	  mlflow server --host 127.0.0.1 --port $${PORT:-5000} --workers 1 \
 	  --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlruns
+
+cluster: $(READY)  ## the services of a cluster on this machine, until Ctrl-C; NODES=2 CPUS=1 of each; see docs/cluster.md
+	@$(IN_VENV) python -m infra.local start --nodes $${NODES:-2} --cpus $${CPUS:-1}
+
+cluster-stop: $(READY)  ## end them from another shell
+	@$(IN_VENV) python -m infra.local stop
 
 benchmark: $(READY)  ## train every recipe at equal compute, or what is left of them; writes docs/benchmark_recipes.md
 	@$(MAKE) --no-print-directory repro STUDY=studies/recipes
