@@ -14,6 +14,7 @@ from dvc.repo import Repo
 from dvc.repo.reproduce import _reproduce_stage
 from dvc.stage import PipelineStage, Stage
 
+from pipelines.cluster.run_cache import fetch_made
 from pipelines.shared.dvc_command import with_lock
 from sim_models.config import WorkFailed
 
@@ -43,10 +44,6 @@ class Brought:
 class _NotHereError(Exception):
     """A stage would have to run."""
 
-    def __init__(self, kept: bool) -> None:
-        super().__init__("would have to run here")
-        self.kept = kept
-
 
 def bring_home(folder: Path, stages: Sequence[str]) -> Brought:
     """Take results of stages from DVC's remote, so that `dvc repro` finds them done.
@@ -74,12 +71,18 @@ def _bring(stages: Sequence[str]) -> Brought:
     brought = Brought()
 
     def only_from_cache(stage: Stage, upstream: Sequence[Stage] = (), **options: Any) -> Stage | None:
-        waits = {*brought.not_kept, *brought.differ} & {each.addressing for each in upstream}
-        if waits or (_changed(stage, upstream) and not _known(stage)):
-            kept = not any(out.persist for out in stage.outs) and not (waits & set(brought.not_kept))
-            (brought.differ if kept else brought.not_kept).append(stage.addressing)
-            raise _NotHereError(kept)
-        done: Stage | None = _reproduce_stage(stage, upstream=upstream, **options)
+        names = {each.addressing for each in upstream}
+        if names & set(brought.not_kept) or _is_not_kept(stage, upstream):
+            brought.not_kept.append(stage.addressing)
+            raise _NotHereError
+        if names & set(brought.differ) or not _can_be_had(stage, upstream):
+            brought.differ.append(stage.addressing)
+            raise _NotHereError
+        try:
+            done: Stage | None = _reproduce_stage(stage, upstream=upstream, **options)
+        except DvcException:
+            brought.differ.append(stage.addressing)
+            raise
         if done is not None:
             brought.restored.append(stage.addressing)
         return done
@@ -89,27 +92,16 @@ def _bring(stages: Sequence[str]) -> Brought:
     return brought
 
 
-def _changed(stage: Stage, upstream: Sequence[Stage]) -> bool:
-    """Whether DVC would run it, rather than fetch what it made."""
-    return bool(isinstance(stage, PipelineStage) and stage.cmd and stage.changed(True, list(upstream)))
+def _is_not_kept(stage: Stage, upstream: Sequence[Stage]) -> bool:
+    return any(out.persist for out in stage.outs) and bool(stage.changed(False, list(upstream)))
 
 
-def _known(stage: Stage) -> bool:
-    """Whether the run cache knows what a stage makes of what is here, and all of that can be had."""
-    cache = stage.repo.stage_cache
-    if any(out.persist for out in stage.outs):
-        return False
-    try:
-        stage.save_deps()
-        entry = cache._load(stage)
-        if entry is None:
-            return False
-        made = cache._create_stage(entry, wdir=stage.wdir)
-        for objects in made.get_used_objs().values():
-            stage.repo.cloud.pull(objects)
-        return bool(made.outs_cached())
-    except (DvcException, AssertionError):
-        return False
+def _can_be_had(stage: Stage, upstream: Sequence[Stage]) -> bool:
+    """Whether a stage is done, or what it made can be fetched; it is asked before DVC takes old outputs away."""
+    if not isinstance(stage, PipelineStage) or not stage.cmd or not stage.changed(False, list(upstream)):
+        return True
+    has_run = all(out.hash_info for out in stage.outs)
+    return bool(has_run and not stage.changed(True, list(upstream))) or fetch_made(stage)
 
 
 @contextlib.contextmanager

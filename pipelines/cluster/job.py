@@ -13,6 +13,7 @@ import uuid
 from pathlib import Path
 
 from pipelines.cluster.checks import STORAGE
+from pipelines.cluster.run_cache import push_uncached
 from pipelines.shared.dvc_command import dvc
 from pipelines.shared.stage import RUNS, exit_code
 from sim_models.config import BadInput, WorkFailed
@@ -68,6 +69,7 @@ def reproduce(study: str, stages: list[str]) -> None:
                 f"dvc {' '.join(arguments)} ended with code {ended.code} ({ended.reason}); its folder is "
                 f"{folder.resolve()} on the cluster, and the same submission goes on where it stood"
             )
+    push_uncached(here, stages)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -22,21 +22,22 @@ SHOWN_NAMES = (".env.example", ".env.sample", ".env.template", "example.env")
 """names that only show what is to be filled in"""
 
 _PATTERNS = {
-    "a private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----",
+    "a private key": r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----",
     "an AWS access key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
     "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{40,}\b",
     "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",
     "a Slack token": r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
     "a Google key": r"\bAIza[A-Za-z0-9_-]{35}\b",
-    "a secret key": r"\bsk-(?:[a-z]+-)*[A-Za-z0-9_-]{32,}\b",
+    "a secret key": r"\bsk-[A-Za-z0-9_-]{32,200}\b",
     "a JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
 }
 _CERTAIN = {what: re.compile(pattern) for what, pattern in _PATTERNS.items()}
-_IN_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@'\"]*:(?P<value>[^\s/@'\"]+)@")
+# They take time in proportion to a line, which may be a whole file: nothing may repeat before what is looked for.
+_IN_ADDRESS = re.compile(r"://[^\s/:@'\"]{0,200}:(?P<value>[^\s/@'\"]{1,200})@")
 _ASSIGNED = re.compile(
-    r"(?i)(?P<name>[a-z0-9_.-]*(?:secret|token|passw(?:or)?d|passwd|api_?key|access_?key(?:_?id)?|private_?key))"
-    r"['\"]?\s*(?:=>|:=|=|:)\s*(?P<quote>['\"]?)(?P<value>[^\s'\"#,;)}\]]+)(?P=quote)"
+    r"(?i)(?P<name>secret|token|passw(?:or)?d|passwd|api_?key|access_?key(?:_?id)?|private_?key)"
+    r"['\"]?\s{0,20}(?:=>|:=|=|:)\s{0,20}(?P<quote>['\"]?)(?P<value>[^\s'\"#,;)}\]]{1,500})(?P=quote)"
 )
 _PLACEHOLDER = re.compile(r"[${<>}()]|^%|\*{3}|\.\.\.")
 _WORDS = {
@@ -115,7 +116,7 @@ def _of_line(line: str, known: Mapping[str, str]) -> str | None:
             return "an address with a password"
     for found in _ASSIGNED.finditer(line):
         if _is_secret(found["value"]):
-            return f"the value of {found['name']}"
+            return f"the value of a {found['name'].lower()}"
     return None
 
 

@@ -36,8 +36,8 @@ def main() -> None:
 
 def preflight(torch: str, study: str, stages: list[str]) -> list[Check]:
     """Everything that is looked at, in this order: nodes, code, torch, tracking, storage, data."""
-    place = storage()
-    expected = Expected(code_digest(Path()), torch, str(place) if place else None, uuid.uuid4().hex)
+    place, uploaded = storage(), Path.cwd()
+    expected = Expected(code_digest(uploaded), torch, str(place) if place else None, uuid.uuid4().hex)
     join()
     try:
         head = write_token(place, expected.token) if place else None
@@ -48,7 +48,7 @@ def preflight(torch: str, study: str, stages: list[str]) -> list[Check]:
             clear_token(place, expected.token)
     checks = judge(found, expected, head, seen)
     with tempfile.TemporaryDirectory(prefix="sim_models_") as folder:
-        copy = working_copy(Path(), Path(folder) / "copy", None)
+        copy = working_copy(uploaded, Path(folder) / "copy", None)
         return [*checks, pullable(copy / study, stages)]
 
 

@@ -183,6 +183,8 @@ def repository_root(folder: Path) -> Path:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: is no folder")
     try:
         return subprocess.run(
             ["git", *arguments],
@@ -194,8 +196,8 @@ def _git(folder: Path, *arguments: str) -> str:
         ).stdout
     except FileNotFoundError:
         raise BadInput("git is not installed, and says what is uploaded; install it") from None
-    except (NotADirectoryError, subprocess.CalledProcessError) as error:
-        reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[0]
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr or str(error)).strip().splitlines()[0]
         raise BadInput(f"{folder.resolve()}: git does not say what is uploaded ({reason})") from None
 
 

@@ -3,6 +3,7 @@
 Not among `make test`: two Ray nodes and a server take a gigabyte and a minute. `pytest tests/cluster/test_submit.py`.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -108,7 +109,8 @@ def services(folder: Path, environment: dict[str, str]) -> Iterator[dict[str, st
                    f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={folder}/mlruns"],
         "head": [*ray, "--head", f"--node-ip-address={HEAD}", f"--port={port}", "--dashboard-host=127.0.0.1",
                  f"--dashboard-port={dashboard}", "--disable-usage-stats"],
-        "other": [*ray, f"--address={HEAD}:{port}", f"--node-ip-address={OTHER}"],
+        "other": [*ray, f"--address={HEAD}:{port}", f"--node-ip-address={OTHER}",
+                  f"--temp-dir={folder}/o"],
     }  # fmt: skip
     found = {"ray": f"http://127.0.0.1:{dashboard}", "mlflow": f"http://127.0.0.1:{server}"}
     with ExitStack() as stack:
@@ -148,13 +150,17 @@ def _wait(address: str, log: Path) -> None:
 def _wait_for_nodes(address: str, wanted: int, folder: Path) -> None:
     end = time.monotonic() + START_S
     while time.monotonic() < end:
-        with urllib.request.urlopen(f"{address}/nodes?view=summary", timeout=30) as answer:
-            read = yaml.safe_load(answer.read())
-        alive = [each for each in read["data"]["summary"] if each["raylet"].get("state") == "ALIVE"]
-        if len(alive) >= wanted:
-            return
+        try:
+            with urllib.request.urlopen(f"{address}/nodes?view=summary", timeout=30) as answer:
+                read = json.load(answer)
+            alive = [each for each in read["data"]["summary"] if each["raylet"].get("state") == "ALIVE"]
+            if len(alive) >= wanted:
+                return
+        except (urllib.error.URLError, OSError, ValueError):
+            pass  # not yet
         time.sleep(0.5)
-    pytest.fail(f"no second node: {(folder / 'other.log').read_text()[-2000:]}")
+    logs = [(folder / f"{name}.log").read_text()[-2000:] for name in ("head", "other")]
+    pytest.fail("no second node:\n" + "\n".join(logs))
 
 
 @pytest.fixture
