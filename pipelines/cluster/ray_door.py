@@ -27,6 +27,8 @@ LOOK_S = 1.0
 """between two looks at a job"""
 PATIENCE_S = 120.0
 """as long as a cluster that does not answer is asked again"""
+NO_AGENT = "No available agent"
+"""what Ray says where a node does not yet take jobs"""
 ANSWER_S = 10.0
 """as long as an answer to one question may take"""
 
@@ -52,7 +54,8 @@ class Jobs:
             NotReady: if nobody answers there, or lets nobody in.
         """
         self.address = address
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         if not address.startswith(("http://", "https://")):
             raise BadInput(f"--address {address}: must be that of Ray's dashboard, as http://head:8265")
         try:
@@ -90,14 +93,22 @@ class Jobs:
         # The folder holds what is to be uploaded and nothing else: Ray is to leave nothing out.
         was = os.environ.get("RAY_RUNTIME_ENV_IGNORE_GITIGNORE")
         os.environ["RAY_RUNTIME_ENV_IGNORE_GITIGNORE"] = "1"
+        end = time.monotonic() + PATIENCE_S
         try:
-            return str(
-                self.client().submit_job(
-                    entrypoint=entrypoint,
-                    runtime_env={**runtime_env, "working_dir": str(folder)},
-                    metadata=dict(about),
-                )
-            )
+            while True:
+                try:
+                    return str(
+                        self.client().submit_job(
+                            entrypoint=entrypoint,
+                            runtime_env={**runtime_env, "working_dir": str(folder)},
+                            metadata=dict(about),
+                        )
+                    )
+                except RuntimeError as error:
+                    # A cluster that has just started answers before it can take jobs.
+                    if NO_AGENT not in str(error) or time.monotonic() > end:
+                        raise
+                    time.sleep(LOOK_S)
         except (RuntimeError, ValueError, requests.RequestException) as error:
             raise NotReady(
                 f"the Ray cluster at {self.address} does not take the job ({_short(error)})"

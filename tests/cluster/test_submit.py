@@ -23,7 +23,9 @@ import yaml
 
 from pipelines.shared.stage import NOT_READY, WORK_FAILED
 
-HEAD, OTHER = "127.0.0.2", "127.0.0.3"
+_OWN = f"127.{1 + os.getpid() % 250}.{1 + os.getpid() // 250 % 250}"
+HEAD, OTHER = f"{_OWN}.2", f"{_OWN}.3"
+"""addresses of this machine that no other cluster on it uses: Ray has ports that are the same on every node"""
 START_S = 400.0
 """as long as services may take to start, on a machine that others use as well"""
 SCRIPT = """
@@ -90,6 +92,10 @@ def environment(folder: Path) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+        # Nothing here is about how soon a node must answer, and the machine may be busy.
+        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_health_check_timeout_ms": "60000",
+        "RAY_health_check_failure_threshold": "20",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
