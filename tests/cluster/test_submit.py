@@ -94,6 +94,7 @@ def environment(folder: Path) -> dict[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
         # Nothing here is about how soon a node must answer, and the machine may be busy.
         "RAY_raylet_start_wait_time_s": "300",
+        "RAY_agent_register_timeout_ms": "300000",
         "RAY_health_check_timeout_ms": "60000",
         "RAY_health_check_failure_threshold": "20",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
