@@ -51,7 +51,8 @@ def bring_home(folder: Path, stages: Sequence[str]) -> Brought:
     Raises:
         WorkFailed: if the remote has no results for what is here now.
     """
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # what it would say is said here
+    for name in ("dvc", "dvc_data", "dvc_objects"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they would say is said here
     with contextlib.chdir(folder), _nothing_runs():
         try:
             brought = with_lock(lambda: _bring(stages), Path())

@@ -207,7 +207,7 @@ def on_every_node(function: Callable[[Machine], T], wait_s: float) -> dict[str, 
     It takes no CPU of theirs, so a node that is busy answers as well.
     """
     # Held in a task of no resources, so that it does not wait for what others use.
-    task = ray.remote(num_cpus=0, max_retries=0)(lambda machine: function(machine))
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(lambda machine: function(machine))
     asked = {}
     for machine in machines():
         place = NodeAffinitySchedulingStrategy(machine.id, soft=False)

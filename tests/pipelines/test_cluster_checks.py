@@ -26,7 +26,7 @@ from pipelines.shared.dvc_command import dvc
 from sim_models.config import BadInput
 
 TORCH = version("torch").split("+")[0]
-TOKEN = "0123456789abcdef"
+TOKEN = "of-this-test"
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_addresses_that_differ_from_node_to_node_are_refused(uri: str, reason: s
         refuse_private(uri)
 
 
-@pytest.mark.parametrize("uri", [SERVER, "https://mlflow.lab", "postgresql+psycopg2://u:p@db/mlflow"])
+@pytest.mark.parametrize("uri", [SERVER, "https://mlflow.lab", "postgresql+psycopg2://db/mlflow"])
 def test_servers_are_taken(uri: str) -> None:
     refuse_private(uri)
 

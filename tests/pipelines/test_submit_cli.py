@@ -32,10 +32,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    assert dvc(["init", "-q", "-f", "--no-scm"], root, show=False).code == 0 or True
-    (root / ".dvc" / "config").write_text(
-        f"[core]\n    remote = lab\n['remote \"lab\"']\n    url = {root / 'remote'}\n"
-    )
     subprocess.run(["git", "init", "-q", "-b", "main", str(root)], check=True)
     assert dvc(["add", "-q", "raw.txt"], root, show=False).code == 0
     subprocess.run(["git", "add", "-A"], cwd=root, check=True)
@@ -176,7 +172,7 @@ def test_stopping_to_follow_stops_no_job(project: Path, cluster: type[Cluster]) 
         "sys.argv = 'sim-models submit one --address http://head:8265 --attach raysubmit_1'.split()\nmain()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
+        [sys.executable, "-P", "-W", "ignore", "-c", script],
         cwd=project,
         capture_output=True,
         text=True,
