@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro submit test check ui benchmark benchmark-small benchmark-transfer benchmark-recon recon-runner clean
+.PHONY: help setup repro submit test test-faults check ui benchmark benchmark-small benchmark-transfer verdicts benchmark-recon recon-runner clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -30,6 +30,9 @@ submit: $(READY)  ## run STAGE=train@NAME on a Ray cluster; ADDRESS=http://head:
 test: $(READY)  ## pass the tests
 	@$(IN_VENV) pytest
 
+test-faults: $(READY)  ## kill a study ten times without warning; it must come to the same (minutes)
+	@$(IN_VENV) pytest tests/faults
+
 check: $(READY)  ## lint, types, and which room may import which
 	@$(IN_VENV) ruff check . && ruff format --check . && mypy && lint-imports
 
@@ -49,6 +52,10 @@ benchmark-small: $(READY)  ## the same with six recipes, hardly trained: minutes
 
 benchmark-transfer: $(READY)  ## the search for freeze ranges beside trying everything; after repro; writes docs/benchmark_transfer.md
 	@$(IN_VENV) python benchmarks/transfer/bench.py docs/benchmark_transfer.md
+
+verdicts: $(READY)  ## three transfer studies whose answers are known, and whether they came out
+	@$(MAKE) --no-print-directory repro STUDY=studies/verdicts
+	@$(IN_VENV) python benchmarks/transfer/verdicts.py studies/verdicts
 
 benchmark-recon: $(READY)  ## measure classical SIM against known truth, beside a peer; writes docs/benchmark_reconstruction.md
 	@$(IN_VENV) python benchmarks/recon/bench.py

@@ -291,6 +291,9 @@ def transfer(
     register: Annotated[
         str | None, typer.Option(help="Register the chosen model under this name, as a candidate.")
     ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the stacks, for the model card, as 'CC BY 4.0'.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read the stacks, say what it would take, and stop.")
     ] = False,
@@ -310,8 +313,9 @@ def transfer(
         refuse_name(register)
         changes = Changes(steps, finetune_steps, trials, seeds, cells_of(cells), margin_db)
         stated = Stated(pixel_um, na, emission_um, offset, gain, read_noise)
+        layout = angles, phases
         options = Options(
-            tuple(source or ()), settings, changes, order, stated, (angles, phases), dry_run, register
+            tuple(source or ()), settings, changes, order, stated, layout, dry_run, register, licence
         )
         said = carry(target, out, options, lambda text: not asks or typer.confirm(text, err=True))
     except KeyboardInterrupt:

@@ -4,19 +4,22 @@ import json
 
 import pandas as pd
 
+from pipelines.shared.digits import DIGITS
 from pipelines.shared.params import read_params
 from pipelines.shared.stage import REPORTS, run, write_whole
 from sim_models.evaluation.intervals import Bootstrap, paired_differences
 
 CARRIED = REPORTS / "carried"
-DIGITS = 4
 COLUMNS = (
-    "source", "target", "own", "level", "direct", "finetune", "gain_mean", "gain_low", "gain_high", "cells",
+    "source", "target", "own", "metric", "level", "direct", "finetune", "gain_mean", "gain_low", "gain_high", "cells",
 )  # fmt: skip
 
 
 def main() -> None:
-    """Write `reports/matrix.csv` (PSNR on test cells in dB, by light level and for `all`) and `reports/matrix.json`."""
+    """Write `reports/matrix.csv` (by light level and for `all`) and `reports/matrix.json`: PSNR in dB.
+
+    It is that on the validation cells, so the name of the metric begins with `val_`.
+    """
     params = read_params()
     rows = []
     for source in params.matrix.sources:
@@ -41,6 +44,7 @@ def rows_of(
             "source": source,
             "target": target,
             "own": own,
+            "metric": table["metric"].iloc[0],
             "level": level,
             "direct": means["direct"],
             "cells": table["cell"].nunique(),
@@ -57,13 +61,17 @@ def rows_of(
     return rows
 
 
-def metrics(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean PSNR on test cells over all light levels, by source and target."""
+Arms = dict[str, float]
+
+
+def metrics(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Arms]]]:
+    """Means over all light levels, by metric, source and target."""
     together = table[table["level"] == "all"]
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, dict[str, Arms]]] = {}
     for row in together.to_dict("records"):
         arms = {arm: round(row[arm], DIGITS) for arm in ("direct", "finetune") if pd.notna(row[arm])}
-        found.setdefault(str(row["source"]), {})[str(row["target"])] = arms
+        by_source = found.setdefault(str(row["metric"]), {})
+        by_source.setdefault(str(row["source"]), {})[str(row["target"])] = arms
     return found
 
 

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import pandas as pd
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from pipelines.page import sentences
 from pipelines.page.story import Sealed, Story, judge_sealed, library, picture, tell, templates
 from pipelines.page.study_page import confidence, read_study
-from pipelines.registry.judging import Registered
+from pipelines.registry.pipeline import Registered
 from pipelines.shared.params import Params, read_params
 from pipelines.shared.stage import DATA, MODELS, REPORTS, TRANSFERS, project_root, run, write_whole
 from sim_models.evaluation import figures, interactive
@@ -81,11 +81,8 @@ def page(params: Params) -> str:
 
 def matrix(params: Params) -> Markup | None:
     """Every source on every target, from `reports/matrix.csv`; None where the study has none."""
-    path = REPORTS / "matrix.csv"
-    if not path.is_file():
-        return None
-    table = pd.read_csv(path)
-    if table.empty or params.matrix.finetune is None:
+    table = _matrix_table()
+    if table is None or params.matrix.finetune is None:
         return None
     after = f"after {params.matrix.finetune.steps} steps"
     named = table.assign(
@@ -121,7 +118,7 @@ def _model(params: Params, key: str) -> ModelStory:
 def _transfer(params: Params, key: str) -> Story:
     study = read_study(TRANSFERS / key / "study.json")
     levels = _levels(params)
-    return tell(
+    story = tell(
         key,
         sentences.plain(params.model(study.source).structure),
         study,
@@ -131,6 +128,15 @@ def _transfer(params: Params, key: str) -> Story:
         levels,
         _registered(key),
     )
+    table = _matrix_table()
+    other = "" if table is None else sentences.better_source(table, study)
+    return replace(story, caveats=[*story.caveats, other]) if other else story
+
+
+def _matrix_table() -> pd.DataFrame | None:
+    path = REPORTS / "matrix.csv"
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    return None if table.empty else table
 
 
 def _parts(params: Params) -> list[Part]:

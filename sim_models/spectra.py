@@ -48,6 +48,20 @@ def filtered(images: Tensor, response: Callable[[Tensor], Tensor]) -> Tensor:
     return _transformed(spectrum * kept[..., None], inverse=True)[..., 0].reshape(images.shape)
 
 
+def low_passed(images: Tensor, cutoff: Tensor, steepness: Tensor) -> Tensor:
+    """Images (..., Y, X), each with its frequencies k weighed by sigmoid((cutoff - |k|) * steepness).
+
+    Half precision has neither the range nor the transform, so that all of it is single precision.
+
+    Args:
+        images: of any number of axes before the last two.
+        cutoff: where half is left, in cycles per pixel; can learn.
+        steepness: how fast it falls there, in pixels; can learn.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        return filtered(images.float(), lambda cycles: torch.sigmoid((cutoff - cycles) * steepness))
+
+
 def _complex(images: Tensor) -> Tensor:
     return torch.stack([images, torch.zeros_like(images)], dim=-1)
 

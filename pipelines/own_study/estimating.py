@@ -68,7 +68,7 @@ def plan(settings: StudySettings, sizes: list[int], stages: int) -> Plan:
     finetunes = 1 + max(1, settings.finalists - 1) + len(sizes) - 1
     seeds = len(settings.seeds)
     # `finetune_equal` has the schedule of `scratch`.
-    fits = finetune.times(finetunes * seeds) + scratch.times((len(sizes) + 1) * seeds)
+    fits = finetune.times(finetunes * seeds) + scratch.times(2 * len(sizes) * seeds)
     return Plan(settings, tuple(sizes), trials, _search(search, settings.finetune, trials), fits)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.own_study.concluding import MADE_BY, RECORD, TransferRecord
+from pipelines.registry.own import FIELDS, MADE_BY, RECORD, OwnStudy, TransferRecord
 from pipelines.shared.fitting import hold
 from pipelines.shared.stage import write_whole
 from sim_models.config import BadInput
@@ -34,7 +34,7 @@ class Place:
         """
         if not (self.out / RECORD).exists():
             return None
-        record = TransferRecord.model_validate_json((self.out / RECORD).read_text())
+        record = OwnStudy.open(self.out).record
         if record.key != key:
             raise BadInput(
                 f"{self.out}: holds a study that has ended, of other settings, stacks, sources or code; choose another "
@@ -56,10 +56,20 @@ class Place:
         folder.mkdir()
         return folder
 
-    def move(self, result: Path, record: TransferRecord) -> None:
-        """Put every file in its place; what says that the study has ended comes last."""
-        for path in sorted(result.iterdir()):
-            target = self.out / path.name
+    def is_mine(self, path: Path) -> bool:
+        """Whether something was made for this study alone."""
+        return self.work.resolve() in path.resolve().parents
+
+    def move(self, result: Path, fields: Path, record: TransferRecord) -> None:
+        """Put every file in its place; what says that the study has ended comes last.
+
+        Prepared fields that were made for this study stay with it, so that its models can be judged again; those of a
+        person stay where they are.
+        """
+        places = {path: self.out / path.name for path in sorted(result.iterdir())}
+        if self.is_mine(fields):
+            places[fields] = self.out / FIELDS
+        for path, target in places.items():
             if target.is_dir():
                 shutil.rmtree(target)  # of the same study, that was interrupted here
             path.replace(target)

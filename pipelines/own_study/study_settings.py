@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.shared.params import Evaluation
 from sim_models.config import BadInput, Settings, parse, read_yaml
+from sim_models.evaluation.gate import GateSettings
 from sim_models.optics.reconstruct import ReconstructionSettings
 from sim_models.sources.split import SplitSettings
 from sim_models.training.loop import TrainingSettings
@@ -26,6 +27,8 @@ class TransferSettings(Settings):
     split: SplitSettings
     reconstruction: ReconstructionSettings
     evaluation: Evaluation
+    gate: GateSettings
+    """of a model that is to be champion; no part of what a study comes to"""
     study: StudySettings
 
 

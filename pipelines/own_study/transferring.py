@@ -1,7 +1,8 @@
 """Carry a model to a person's own stacks: what `sim-models transfer` does.
 
 Everything under way lies in `<out>/.work`, each piece under the digest of what it was made from: copies of the sources,
-prepared fields, states of trials. A study that was interrupted finds them again; one that has ended takes them away.
+prepared fields, states of trials. A study that was interrupted finds them again; one that has ended takes them away,
+but for the prepared fields, which become `<out>/fields`: they judge its models.
 """
 
 import logging
@@ -9,7 +10,7 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sim_models
@@ -18,21 +19,24 @@ from pipelines.own_study import choosing, concluding
 from pipelines.own_study.candidate import registered
 from pipelines.own_study.choosing import Source, Target
 from pipelines.own_study.estimating import Pace, Plan, plan, probe, seconds, sentence
-from pipelines.own_study.logbook import Logbook, kept_steps
 from pipelines.own_study.onboarding import Brought, Reading, bring_in, survey, what_was_brought
 from pipelines.own_study.out_folder import Place, open_place, refuse_place
 from pipelines.own_study.screen import meter, note, warn
+from pipelines.own_study.steps import Steps, kept_steps
 from pipelines.own_study.study_settings import Changes, TransferSettings, fitted, read_settings
+from pipelines.registry.own import EXPERIMENT, FIELDS, MADE_BY, TransferRecord
+from pipelines.shared.logbook import Logbook
 from pipelines.shared.stage import digest, project_root, write_whole
+from pipelines.shared.test_cells import Sealed, log_scores, open_test_cells
 from sim_models.field import FrameOrder
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import SPLIT, Prepared
 from sim_models.tracking.runs import WEIGHTS, Run, Tracker
 from sim_models.training.distributed import cluster
-from sim_models.transfer.study import Listener, Sources, Study, StudyRecord, jobs_of
+from sim_models.training.job import Job
+from sim_models.transfer.search import Stretch
+from sim_models.transfer.study import ARMS, Listener, Sources, Study, StudyRecord, jobs_of
 from sim_models.transfer.trials import Trials
-
-EXPERIMENT = "transfer"
 
 LONG_SECONDS = 600.0
 """a study that takes longer is asked about"""
@@ -53,6 +57,8 @@ class Options:
     dry_run: bool
     register: str | None
     """name of a registered model"""
+    licence: str | None
+    """of the stacks, for its card"""
 
 
 Agreed = Callable[[str], bool]
@@ -82,9 +88,9 @@ def transfer(target: Path, out: Path, options: Options, agreed: Agreed) -> list[
         found = choosing.named(options.sources, into) if named else choosing.champions(into)
         reading = _reading(options, settings, found if named else [])
         key = _key(target, settings, reading, found)
-        if (earlier := place.ended(key)) is not None:
+        if place.ended(key) is not None:
             note(f"{out}: this study has ended before; nothing is done again")
-            return registered(out, earlier, options.register) + concluding.conclusion(out)
+            return registered(out, options.register, options.licence) + concluding.conclusion(out)
         if options.dry_run and options.register:
             note("--register has no effect with --dry-run")
         data, prepared, brought = _fields(target, reading, place)
@@ -160,61 +166,64 @@ class _Inquiry:
         tracker = Tracker.open(EXPERIMENT, project_root())
         name = self.prepared.structure
         execution = place.once(f"execution-{self.key}", lambda: uuid.uuid4().hex)
-        tags = {"sim.kind": "study", "sim.structure": name, "sim.data": self.data}
-        tags |= {"sim.split": self.prepared.split.hash}
-        tags |= {"sim.source": ", ".join(source.name for source in self.sources)}
+        data = {"sim.structure": name, "sim.data": self.data, "sim.split": self.prepared.split.hash}
+        sources = {"sim.source": ", ".join(source.name for source in self.sources)}
         values = self.settings.model_dump(mode="json") | {"study": study.settings.model_dump(mode="json")}
+        key = digest(execution, "study")
         with (
-            tracker.run(f"transfer {name}", digest(execution, "study"), values, tags) as run,
+            tracker.run(f"transfer {name}", key, values, {"sim.kind": "study", **data, **sources}) as run,
             meter("training steps", planned.steps) as counted,
         ):
             run.dataset(self.target, self.prepared.split.hash, "training")
             counted.start_at(kept_steps(study.trials.folder))
-            logbook = Logbook(tracker, run, execution, place.work / f"logged-{self.key}", counted)
+            logged = place.work / f"logged-{self.key}"
+            logbook = Logbook(tracker, run, execution, logged, study.trials, data)
             result = place.fresh("result")
-            record = self._trained(study, logbook, result / "arms")
-            self._write(record, run, logbook, result)
-        ended = self._record(run)
-        place.move(result, ended)
-        said = registered(self.out, ended, self.options.register)
+            record = self._trained(study, logbook, Steps(counted), result / "arms")
+            self._write(record, logbook, result)
+        place.move(result, self.prepared.folder, self._record(run, place))
+        said = registered(self.out, self.options.register, self.options.licence)
         place.clear()
         return [*said, *concluding.conclusion(self.out)]
 
-    def _trained(self, study: Study, logbook: Logbook, arms: Path) -> StudyRecord:
-        listening = Study(
-            study.settings,
-            study.prepared,
-            study.folder,
-            Trials(study.trials.folder, logbook.steps),
-            study.bootstrap,
-            Listener(logbook.trial, logbook.fit),
-        )
+    def _trained(self, study: Study, logbook: Logbook, steps: Steps, arms: Path) -> StudyRecord:
+        def fit(name: str, job: Job, stretch: Stretch) -> None:
+            steps.ended(job, stretch)
+            logbook.fit(name, job, stretch)
+
+        trials = Trials(study.trials.folder, steps.trained)
+        listening = replace(study, trials=trials, listener=Listener(logbook.trial, fit))
         return listening.run(Sources({source.name: source.folder for source in self.sources}), arms)
 
-    def _write(self, record: StudyRecord, run: Run, logbook: Logbook, result: Path) -> None:
+    def _write(self, record: StudyRecord, logbook: Logbook, result: Path) -> None:
         """Everything but the record that says it has ended."""
-        settings, details = self.settings, result / concluding.DETAILS
+        settings, details, run = self.settings, result / concluding.DETAILS, logbook.study
         (result / concluding.STUDY).write_text(record.model_dump_json(indent=2) + "\n")
-        scores = concluding.score_arms(
-            self.prepared, result / "arms", details, settings.evaluation, settings.reconstruction
-        )
-        chosen = Restorer.load(result / "arms" / record.chosen)
-        concluding.save_example(self.prepared, chosen, details / concluding.EXAMPLE)
+        arms: dict[str, Restorer] = {arm: Restorer.load(result / "arms" / arm) for arm in ARMS}
+        sealed = Sealed(self.prepared, self.data, settings.evaluation, settings.reconstruction)
+        details.mkdir()
+        with open_test_cells(
+            sealed, arms, f"evaluate {record.structure}", logbook.tracker, run
+        ) as evaluation:
+            log_scores(evaluation, sealed.score_into(details, arms), details)
         concluding.write_page(result, f"Transfer to {record.structure}", settings.evaluation.bootstrap)
-        run.tags({WEIGHTS: chosen.weights_sha256, "sim.chosen": record.chosen})
-        run.metrics({f"val_psnr_{arm.name}": arm.val_psnr for arm in record.arms})
-        run.text(record.model_dump_json(indent=2), concluding.STUDY)
-        logbook.evaluation(
-            self.prepared, settings.evaluation, concluding.metrics_of(scores), details, self.data
-        )
+        run.tags({WEIGHTS: arms[record.chosen].weights_sha256})
+        logbook.concluded(record)
 
-    def _record(self, run: Run) -> concluding.TransferRecord:
-        return concluding.TransferRecord(
-            made_by="sim-models transfer",
+    def _record(self, run: Run, place: Place) -> TransferRecord:
+        fields = self.prepared.folder
+        return TransferRecord(
+            made_by=MADE_BY,
             key=self.key,
             target=self.prepared.structure,
             data=self.data,
             split=self.prepared.split.hash,
+            fields=FIELDS if place.is_mine(fields) else str(fields.resolve()),
+            fields_digest=digest(fields),
+            reconstruction=self.settings.reconstruction,
+            evaluation=self.settings.evaluation,
+            gate=self.settings.gate,
+            licence=self.options.licence,
             sources={source.name: source.restorer.weights_sha256 for source in self.sources},
             left_out=self.brought.left_out,
             run_id=run.id,
@@ -234,9 +243,8 @@ def _reading(options: Options, settings: TransferSettings, sources: Sequence[Sou
 def _key(target: Path, settings: TransferSettings, reading: Reading, sources: Sequence[Source]) -> str:
     """Digest of all that decides what a study comes to."""
     weights = ",".join(source.restorer.weights_sha256 for source in sources)
-    return digest(
-        settings.model_dump_json(), repr(reading), weights, target, Path(sim_models.__file__).parent
-    )
+    decisive = settings.model_dump_json(exclude={"gate"})
+    return digest(decisive, repr(reading), weights, target, Path(sim_models.__file__).parent)
 
 
 def _fields(target: Path, reading: Reading, place: Place) -> tuple[str, Prepared, Brought]:

@@ -1,13 +1,14 @@
 """What the report says of a transfer, in plain sentences with numbers."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from sim_models.evaluation.intervals import FEWEST_CELLS, Bootstrap, Estimate
 from sim_models.evaluation.report import COLUMNS, MAIN, NOUNS, difference, in_words, interval, number
-from sim_models.transfer.decision import Comparison, Contender, Decision
+from sim_models.transfer.curves import Enough
+from sim_models.transfer.decision import FEWEST_SEEDS, Comparison, Contender, Decision, Difference
 from sim_models.transfer.search import best
 from sim_models.transfer.study import StudyRecord
 
@@ -75,27 +76,29 @@ def freezing(label: str) -> str:
     return "freezing nothing" if label == "none" else f"freezing {label}"
 
 
-def standing(compared: Comparison, margin_db: float, is_best: bool) -> str:
-    """How a contender stands beside the best, for a table."""
-    if is_best:
-        return "best mean"
+def standing(compared: Comparison, found: Decision) -> str:
+    """How a contender stands among all, for a table."""
+    best_mean = "best mean; " if compared.name == found.best else ""
+    if compared.diverged:
+        return f"diverged with {_seeds(compared.diverged)}, so not to be relied on"
     if compared.standing == "not worse":
-        return f"surely no more than {margin_db:g} dB worse"
+        return f"{best_mean}surely no more than {found.margin_db:g} dB below any other"
     if compared.standing == "worse":
-        return f"surely more than {margin_db:g} dB worse"
-    return f"cannot be told; {_needed(compared)}"
+        return f"surely more than {found.margin_db:g} dB worse"
+    assert compared.doubt is not None, "what is unclear has something it cannot be told from"
+    return f"{best_mean}cannot be told; {_needed(compared.doubt, found)}"
 
 
-def against_best(compared: Comparison) -> str:
-    """A difference to the best in dB, with its interval."""
-    return f"{number(compared.mean, 2, signed=True)} dB {signed_interval(compared)}".strip()
+def in_db(difference: Difference) -> str:
+    """A difference with its interval."""
+    return f"{number(difference.mean, 2, signed=True)} dB {signed_interval(difference)}".strip()
 
 
-def signed_interval(compared: Comparison) -> str:
+def signed_interval(difference: Difference) -> str:
     """`[low, high]`, rounded; empty with too few cells."""
-    if compared.low is None or compared.high is None:
+    if difference.low is None or difference.high is None:
         return ""
-    return f"[{number(compared.low, 2, signed=True)}, {number(compared.high, 2, signed=True)}]"
+    return f"[{number(difference.low, 2, signed=True)}, {number(difference.high, 2, signed=True)}]"
 
 
 def on_test(reached: Estimate, chosen: str, scores: pd.DataFrame, bootstrap: Bootstrap) -> str:
@@ -114,21 +117,8 @@ def on_test(reached: Estimate, chosen: str, scores: pd.DataFrame, bootstrap: Boo
 
 def enough(study: StudyRecord) -> list[str]:
     """How many training cells are needed, as far as the learning curves tell."""
-    found, margin = study.enough, f"{study.decision.margin_db:g} dB"
     all_cells = max(each.cells for each in study.learning)
-    return [
-        _enough_to_finetune(found.finetune, all_cells, margin),
-        f"Fine-tuned with {_cells(found.matches_scratch)}, it is surely no more than {margin} below training from "
-        f"scratch with all {all_cells}."
-        if found.matches_scratch is not None
-        else f"With no number of cells that was tried is fine-tuning surely within {margin} of training from scratch "
-        f"with all {all_cells}.",
-        f"Training from scratch catches up at {_cells(found.scratch_catches_up)}: there it is surely no more than "
-        f"{margin} below fine-tuning with as many."
-        if found.scratch_catches_up is not None
-        else f"Training from scratch does not surely catch up: with up to {all_cells} cells it was never shown to be "
-        f"within {margin} of fine-tuning with as many.",
-    ]
+    return [_enough(each, all_cells, f"{study.decision.margin_db:g} dB") for each in study.enough]
 
 
 def time_to_quality(study: StudyRecord) -> str:
@@ -144,7 +134,7 @@ def time_to_quality(study: StudyRecord) -> str:
     return (
         f"{plainly(found.arm)} reaches {goal} after {found.steps:.0f} steps and {found.seconds:.0f} s (median of "
         f"{found.seeds} seed{'s' if found.seeds > 1 else ''}, {found.reached} of which got there); from scratch it "
-        f"took {found.scratch_steps:.0f} steps, and {found.scratch_seconds:.0f} s to the end of training. That is "
+        f"took {found.scratch_steps:.0f} steps and {found.scratch_seconds:.0f} s. That is "
         f"{100 * found.share:.2g} % of the steps."
     )
 
@@ -194,7 +184,8 @@ def trials(study: StudyRecord) -> str:
 def best_sources(table: pd.DataFrame) -> list[str]:
     """For each target of a transfer matrix the source that is best when fine-tuned, over all light levels.
 
-    The matrix has no interval between two sources, so a lead is told as a number and never as a certainty.
+    By the validation cells, on which a source may be chosen. The matrix has no interval between two sources, so a lead
+    is told as a number and never as a certainty.
     """
     together = table[table["level"] == "all"] if "all" in set(table["level"]) else table
     foreign = together[~together["own"].astype(bool)]
@@ -208,54 +199,74 @@ def best_sources(table: pd.DataFrame) -> list[str]:
     return told
 
 
+def better_source(table: pd.DataFrame, study: StudyRecord) -> str:
+    """Which other model of the transfer matrix would be worth a study; empty where none leads by the margin.
+
+    Args:
+        table: `reports/matrix.csv`, with sources and targets by their keys.
+        study: of one of its sources on one of its targets.
+    """
+    rows = table[(table["target"] == study.structure) & (table["level"] == "all")]
+    reached = rows.dropna(subset="finetune").groupby("source")["finetune"].mean()
+    if study.source not in reached or reached.max() <= reached[study.source] + study.decision.margin_db:
+        return ""
+    return (
+        f"After the same short fine-tune {reached.idxmax()} comes to {number(float(reached.max()), 2)} dB on the "
+        f"validation cells, {study.source} to {number(float(reached[study.source]), 2)} dB (the transfer matrix; "
+        "without an interval): it may be the better model to start from, and a study of its own would tell."
+    )
+
+
 def _decision(found: Decision, noun: str, name_of: Noun, do: str) -> str:
     """A decision of either kind; never a winner by noise."""
     margin = f"{found.margin_db:g} dB"
     if found.verdict == "no difference":
-        return f"No {noun} is more than {margin} below the best, so the cheapest will do: {do}."
+        return f"No {noun} is more than {margin} below another, so the cheapest will do: {do}."
     if found.verdict == "inconclusive":
-        doubts = "; ".join(
-            _doubt(each, found, name_of) for each in _cheaper(found) if each.standing == "unclear"
-        )
+        doubts = "; ".join(_doubt(each, found, name_of) for each in found.unclear)
         return f"Inconclusive: {doubts}. Until then: {do}."
     return f"{do[:1].upper()}{do[1:]}. {_reason(found, name_of)}"
 
 
 def _reason(found: Decision, name_of: Noun) -> str:
     """Why the chosen one, where the evidence suffices."""
-    cheaper = _cheaper(found)
-    worse = ", ".join(f"{name_of(each.name)} {against_best(each)}" for each in cheaper)
-    margin = f"{found.margin_db:g} dB"
-    if found.chosen == found.best:
-        why = "It has the best mean"
-        if not cheaper:
-            return f"{why} and costs least."
-        return f"{why}, and what is cheaper is surely more than {margin} worse: {worse}."
-    why = (
-        f"It is the cheapest that is surely no more than {margin} below the best, {name_of(found.best)}: "
-        f"{against_best(found.of(found.chosen))}."
-    )
-    return f"{why} What is cheaper is surely worse: {worse}." if cheaper else why
+    chosen = found.of(found.chosen)
+    if len(found.comparisons) == 1:
+        return "There was nothing else to choose."
+    why = f"It is the cheapest that is surely no more than {found.margin_db:g} dB below any other"
+    if found.chosen != found.best:
+        why += f"; to {name_of(found.best)}, which has the best mean, it is {in_db(chosen.to_best)}"
+    if not found.cheaper:
+        return f"{why}."
+    worse = ", ".join(f"{name_of(each.name)} {_why_worse(each)}" for each in found.cheaper)
+    return f"{why}. What is cheaper is surely worse: {worse}."
 
 
-def _cheaper(found: Decision) -> tuple[Comparison, ...]:
-    """Than the chosen one; what is dearer need not be settled."""
-    return found.comparisons[: [each.name for each in found.comparisons].index(found.chosen)]
+def _why_worse(compared: Comparison) -> str:
+    return f"diverged with {_seeds(compared.diverged)}" if compared.diverged else in_db(compared.to_best)
 
 
 def _doubt(compared: Comparison, found: Decision, name_of: Noun) -> str:
+    assert compared.doubt is not None, "what is unclear has something it cannot be told from"
+    rival = name_of(compared.doubt.against)
     return (
-        f"whether {name_of(compared.name)} is within {found.margin_db:g} dB of {name_of(found.best)} cannot be told "
-        f"from {_cells(found.cells)} ({against_best(compared)}); {_needed(compared)}"
+        f"whether {name_of(compared.name)} is within {found.margin_db:g} dB of {rival} cannot be told from "
+        f"{_cells(found.cells)} ({in_db(compared.doubt)}); {_needed(compared.doubt, found)}"
     )
 
 
-def _needed(compared: Comparison) -> str:
-    if compared.cells_needed is not None:
-        return f"about {_rounded(compared.cells_needed)} validation cells would most likely settle it"
-    if compared.low is None:
+def _needed(doubt: Difference, found: Decision) -> str:
+    if found.seeds < FEWEST_SEEDS:
+        return "one seed does not tell how much of it is luck"
+    if doubt.cells_needed is not None:
+        return f"about {_rounded(doubt.cells_needed)} validation cells would most likely settle it"
+    if doubt.low is None:
         return f"fewer than {FEWEST_CELLS} validation cells allow no interval"
     return "no number of cells would settle it, but more seeds might"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {_listed([str(seed) for seed in seeds])}"
 
 
 def _rounded(cells: int) -> str:
@@ -263,16 +274,25 @@ def _rounded(cells: int) -> str:
     return f"{int(float(f'{cells:.1e}'))}"
 
 
-def _enough_to_finetune(cells: int | None, all_cells: int, margin: str) -> str:
-    if cells is not None and cells < all_cells:
-        return (
-            f"{_cells(cells)[:1].upper()}{_cells(cells)[1:]} are enough to fine-tune: all {all_cells} surely bring no "
-            f"more than {margin} on top."
-        )
-    return (
-        f"No smaller number of cells is surely enough to fine-tune: only all {all_cells} are surely within {margin} of "
-        "themselves, and more might bring more."
+def _enough(found: Enough, all_cells: int, margin: str) -> str:
+    """Of one of the fine-tunes."""
+    itself = (
+        f"{plainly(found.arm)} with {_cells(found.of_itself)} is surely no more than {margin} below the same with all "
+        f"{all_cells}"
+        if found.of_itself is not None
+        else f"{plainly(found.arm)} with fewer than all {all_cells} cells is not surely as good as with all"
     )
+    scratch = (
+        f"with {_cells(found.matches_scratch)} it is surely no more than {margin} below training from scratch with all"
+        if found.matches_scratch is not None
+        else f"with no number of cells that was tried is it surely within {margin} of training from scratch with all"
+    )
+    caught = (
+        f"training from scratch surely catches up with it at {_cells(found.scratch_catches_up)} each"
+        if found.scratch_catches_up is not None
+        else f"with as many cells each, up to {all_cells}, training from scratch does not surely catch up"
+    )
+    return f"{itself}; {scratch}; {caught}."
 
 
 def _hardly_learned(study: StudyRecord) -> str:
@@ -300,8 +320,10 @@ def _few(found: Decision) -> str:
         told.append(
             f"Only {_cells(found.cells)} to choose by: at least {FEWEST_CELLS} are needed to say how sure anything is."
         )
-    if found.seeds == 1:
-        told.append("Each arm was trained once, so the luck of a random seed is not in the intervals.")
+    if found.seeds < FEWEST_SEEDS:
+        told.append(
+            "Each arm was trained once, so nothing says how much of a difference is the luck of a seed."
+        )
     return " ".join(told)
 
 
@@ -309,7 +331,8 @@ def _optimism(study: StudyRecord) -> str:
     all_cells = max(each.cells for each in study.learning)
     return (
         f"Freeze range and learning rate were searched with all {all_cells} training cells, on the validation cells "
-        "that also compare the arms; both flatter fine-tuning a little, most of all with few cells. Test cells do not."
+        "that also compare the arms; both flatter fine-tuning a little, most of all with few cells. Test cells do not: "
+        "they judge of every arm the one training that was best on the validation cells."
     )
 
 

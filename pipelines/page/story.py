@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipelines.page import sentences
-from pipelines.registry.judging import Registered
+from pipelines.registry.pipeline import Registered
 from sim_models.evaluation import figures, interactive
 from sim_models.evaluation.intervals import Bootstrap, Estimate
 from sim_models.evaluation.report import MAIN, NOUNS, Block, blocks, difference, interval, number, worse
@@ -205,14 +205,14 @@ def _row(each: Contender, decision: Decision, title: str) -> Row:
     return Row(
         title=title,
         details="" if each.learning_rate is None else _details(each),
-        psnr=f"{number(each.val_psnr, 2)} dB",
+        psnr=f"{number(each.val_psnr, 2)} dB" if each.sound else "diverged",
         seeds=f"{number(low, 2)} to {number(high, 2)}" if len(each.repeats) > 1 else "",
         steps=f"{each.steps:.0f}",
         tflop=f"{each.tflop:.3g}",
         seconds=f"{each.seconds:.0f}",
-        difference="–" if is_best else f"{number(compared.mean, 2, signed=True)} dB",
-        interval="" if is_best else sentences.signed_interval(compared),
-        standing=sentences.standing(compared, decision.margin_db, is_best),
+        difference="–" if is_best else f"{number(compared.to_best.mean, 2, signed=True)} dB",
+        interval="" if is_best else sentences.signed_interval(compared.to_best),
+        standing=sentences.standing(compared, decision),
         chosen=each.name == decision.chosen,
     )
 
@@ -237,12 +237,13 @@ def _pictures(study: StudyRecord) -> Pictures:
 
 
 def _offers(study: StudyRecord) -> list[figures.Offer]:
-    compared = {each.name: each for each in study.decision.comparisons}
+    to_best = {each.name: each.to_best for each in study.decision.comparisons}
     return [
         figures.Offer(
-            arm.name, arm.tflop, compared[arm.name].mean, compared[arm.name].low, compared[arm.name].high
+            arm.name, arm.tflop, to_best[arm.name].mean, to_best[arm.name].low, to_best[arm.name].high
         )
         for arm in study.arms
+        if arm.sound
     ]
 
 
@@ -250,16 +251,20 @@ def _sizes(study: StudyRecord) -> list[figures.Size]:
     return [
         figures.Size(each.name, each.cells, each.val_psnr, *each.spread)
         for each in sorted(study.learning, key=lambda each: (each.name, each.cells))
+        if each.sound
     ]
 
 
 def _marks(study: StudyRecord) -> list[figures.Mark]:
     """Numbers of cells that `Enough` found, worth a ring; all of them is where every curve ends anyway."""
-    found, all_cells = study.enough, max(each.cells for each in study.learning)
+    all_cells = max(each.cells for each in study.learning)
     wanted = [
-        ("finetune", found.finetune, "enough to fine-tune"),
-        ("finetune", found.matches_scratch, "fine-tuned as good as from scratch with all"),
-        ("scratch", found.scratch_catches_up, "from scratch catches up"),
+        mark
+        for found in study.enough
+        for mark in (
+            (found.arm, found.matches_scratch, f"{NOUNS[found.arm]} as good as from scratch with all"),
+            ("scratch", found.scratch_catches_up, f"from scratch catches up with {NOUNS[found.arm]}"),
+        )
     ]
     return [
         figures.Mark(arm, cells, f"{said} (n = {cells})")
@@ -272,8 +277,7 @@ def _curves(study: StudyRecord) -> list[figures.Curve]:
     return [
         figures.Curve(name, tuple((step, psnr) for step, psnr, _ in each.curve))
         for name in ("scratch", "finetune", "finetune_equal")
-        for each in study.arm(name).repeats
-        if each.curve
+        for each in study.arm(name).sound
     ]
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,12 +71,18 @@ def promote(
     again: Annotated[
         bool, typer.Option("--again", help="Also where this version was once rolled back.")
     ] = False,
+    study: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the study that made it: where its params.yaml lies, or what sim-models transfer wrote."
+        ),
+    ] = Path(),
 ) -> None:
-    """Make a version champion if the gate of the study in this folder lets it; exit code 3 if not."""
+    """Make a version champion if the gate of its study lets it; exit code 3 if not."""
     from pipelines.registry.promoting import promote as promoted
     from sim_models.tracking.lock import user
 
-    print(promoted(name, version, by or user(), _said(reason), again))
+    print(promoted(name, version, by or user(), _said(reason), again, study))
 
 
 @app.command()

@@ -1,73 +1,98 @@
 """How a version is judged: it and the champion are scored on the same sealed test fields, and the gate decides."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from pipelines.shared.params import Params
-from sim_models.config import BadInput, Settings
+from pipelines.shared.test_cells import Sealed, open_test_cells
+from sim_models.config import BadInput
 from sim_models.evaluation.gate import CHAMPION as CHAMPION_ARM
-from sim_models.evaluation.gate import Verdict, judge
-from sim_models.evaluation.scores import restore, score
+from sim_models.evaluation.gate import MODEL, GateSettings, Verdict, judge
 from sim_models.restorer import Restorer
-from sim_models.sources.prepared import Prepared
-from sim_models.tracking.registry import Registry
+from sim_models.tracking.registry import Registry, Version
+from sim_models.tracking.runs import Tracker
 
-SPLIT = "sim.split"
-"""tag: hash of the split a version was made with"""
+SPLIT, DATA_VERSION = "sim.split", "sim.data"
+"""tags: hash of the split a version was made with, and of its data"""
 SEEN = "the champion was made with another split, so it may have learned from these test cells"
 
 Judge = Callable[[int | None], Verdict]
 """what the gate says of a version that would replace a champion, if there is one"""
-FAMILY = {"image": "", "frames": "-frames", "denoised": "-denoised"}
-"""ends the name of models that give something else than an image: they have champions of their own"""
 
 
-class Registered(Settings):
-    """What became of a model at the registry."""
+@dataclass(frozen=True)
+class Court:
+    """By what versions are judged: sealed test cells, the gate, and where it is counted that cells were opened."""
 
-    name: str
-    version: int
-    arm: str
-    champion: bool
-    champion_before: int | None
-    parent: str | None
-    """`NAME version N` of the registered model it came from"""
-    verdict: Verdict
+    registry: Registry
+    sealed: Sealed
+    gate: GateSettings
+    tracker: Tracker
 
+    def of_scores(self, name: str, own: pd.DataFrame) -> Judge:
+        """The gate for a model that was scored on these test cells before.
 
-def registered_name(params: Params, structure: str, gives: str) -> str:
-    """Name of the registered model whose versions restore a structure and give an image, frames or denoised ones."""
-    return f"{params.register_as}-{structure}{FAMILY[gives]}"
+        The champion it is given is scored anew, for that may come from other data.
+        """
 
+        def verdict(champion: int | None) -> Verdict:
+            tables = [own]
+            if champion is not None:
+                arms = {CHAMPION_ARM: fetched(self.registry, name, champion)}
+                tables.append(self._scores(f"judge by {name} version {champion}", arms))
+            return self._verdict(name, champion, pd.concat(tables, ignore_index=True))
 
-def judge_by(registry: Registry, name: str, prepared: Prepared, params: Params, own: pd.DataFrame) -> Judge:
-    """The gate for a model with these scores: the champion it is given is scored anew on the same test fields.
+        return verdict
 
-    For the champion may come from other data.
-    """
+    def anew(self, wanted: Version) -> Judge:
+        """The gate for a registered version: both are scored when it is asked, so under the lock.
 
-    def gate(champion: int | None) -> Verdict:
-        tables = [own]
-        if champion is not None:
-            model = fetched(registry, name, champion)
-            tables.append(scored(model, CHAMPION_ARM, prepared, params, baselines=False))
-        table = pd.concat(tables, ignore_index=True)
-        verdict = judge(table, params.gate, params.evaluation.bootstrap)
-        if champion is None or registry.version(name, champion).tags.get(SPLIT) == prepared.split.hash:
+        Raises:
+            BadInput: if the version may have learned from these test cells.
+        """
+        recorded = wanted.tags.get(SPLIT, "none")
+        if self.sealed.prepared.split.hash != recorded:
+            raise BadInput(
+                f"{self.sealed.prepared.folder}: its split is {self.sealed.prepared.split.hash[:12]}, but "
+                f"{wanted.title} was made with {recorded[:12]}, so it may have learned from these test cells; promote "
+                "where its own fields are"
+            )
+
+        def verdict(champion: int | None) -> Verdict:
+            arms, against = {MODEL: fetched(self.registry, wanted.name, wanted.number)}, ""
+            if champion is not None:
+                arms[CHAMPION_ARM] = fetched(self.registry, wanted.name, champion)
+                against = f" by version {champion}"
+            return self._verdict(wanted.name, champion, self._scores(f"judge {wanted.title}{against}", arms))
+
+        return verdict
+
+    def _scores(self, name: str, arms: Mapping[str, Restorer]) -> pd.DataFrame:
+        """Each on its own, since their tasks may have different targets; baselines beside the model alone."""
+        with open_test_cells(self.sealed, arms, name, self.tracker):
+            tables = []
+            for arm, restorer in arms.items():
+                table = self.sealed.scores({arm: restorer})
+                tables.append(table if arm == MODEL else table[table["arm"] == arm])
+            return pd.concat(tables, ignore_index=True)
+
+    def _verdict(self, name: str, champion: int | None, table: pd.DataFrame) -> Verdict:
+        verdict = judge(table, self.gate, self.sealed.evaluation.bootstrap)
+        split = self.sealed.prepared.split.hash
+        if champion is None or self.registry.version(name, champion).tags.get(SPLIT) == split:
             return verdict
         return verdict.model_copy(update={"notes": (*verdict.notes, SEEN)})
 
-    return gate
 
-
-def scored(restorer: Restorer, arm: str, prepared: Prepared, params: Params, baselines: bool) -> pd.DataFrame:
-    """Scores of a restorer on the test fields under the name `arm`, with or without those of the baselines."""
-    restored = restore(prepared.fields("test"), {arm: restorer}, params.reconstruction)
-    table = pd.concat([score(each, params.evaluation.border_px) for each in restored], ignore_index=True)
-    return table if baselines else table[table["arm"] == arm]
+def in_short(verdict: Verdict) -> str:
+    """What the gate found, for people: of what was passed the number is enough."""
+    if not verdict.passed:
+        return verdict.sentence
+    number = len(verdict.checks)
+    return "; ".join([f"{number} of {number} checks passed", *(f"note: {note}" for note in verdict.notes)])
 
 
 def fetched(registry: Registry, name: str, version: int) -> Restorer:

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.registry.judging import FAMILY, SPLIT, Judge, fetched, judge_by, registered_name, scored
-from pipelines.shared.params import Params, read_params
-from pipelines.shared.stage import DATA, project_root
+from pipelines.registry.judging import Court, in_short
+from pipelines.registry.own import RECORD, OwnStudy
+from pipelines.registry.pipeline import PARAMS, court_of
+from pipelines.shared.stage import project_root
 from sim_models.config import BadInput, Refused
-from sim_models.evaluation.gate import MODEL, Verdict
 from sim_models.evaluation.report import MAIN
-from sim_models.sources.prepared import Prepared
 from sim_models.tracking.champions import ROLLED_BACK, Champions
 from sim_models.tracking.registry import CHAMPION, Registry, Version
 
@@ -76,65 +75,48 @@ def _kin(version: Version, versions: Sequence[Version]) -> Kin:
     )
 
 
-def promote(name: str, version: int, by: str, reason: str, again: bool) -> str:
-    """Promote a version if the gate of the study in this folder lets it, and say what came of it.
+def promote(name: str, version: int, by: str, reason: str, again: bool, study: Path) -> str:
+    """Promote a version if the gate of a study lets it, and say what came of it.
 
     Candidate and champion are both scored anew on the study's sealed test cells.
 
+    Args:
+        name: of the registered model.
+        version: what is to be champion.
+        by: who wants it.
+        reason: why.
+        again: also where it was rolled back.
+        study: the folder of the study, of the pipeline or of `sim-models transfer`.
+
     Raises:
-        BadInput: if the version is not there, or this folder is no study that could judge it.
+        BadInput: if the version is not there, or the folder is no study that could judge it.
         Refused: if the gate, or an earlier rollback, says no; that stands in the history too.
     """
     registry = opened()
     wanted = registry.version(name, version)
     if CHAMPION in wanted.aliases:
         return f"{name} version {version} is champion already; nothing changed"
-    params = read_params()
-    prepared = _test_fields(params, wanted)
-    decision = Champions(registry, name).promote(
-        version, _gate(registry, wanted, prepared, params), by, reason, again
-    )
-    if not decision.champion:
+    gate = _court(study, wanted, registry).anew(wanted)
+    decision = Champions(registry, name).promote(version, gate, by, reason, again)
+    if not decision.champion or decision.judgement is None:
         stays = f"version {decision.before} stays champion" if decision.before else "there is no champion"
         advice = "" if decision.judgement else ". If you mean it, say --again"
         raise Refused(f"{name} version {version} {decision.sentence}; {stays}{advice}")
     registry.tag(name, version, {"sim.gate": decision.sentence})
     before = f" in place of version {decision.before}" if decision.before else ""
-    checks = decision.judgement.checks if decision.judgement else ()
-    notes = "".join(f"; note: {note}" for note in (decision.judgement.notes if decision.judgement else ()))
-    return f"{name} version {version} is champion{before}; gate: {len(checks)} of {len(checks)} checks passed{notes}"
+    return f"{name} version {version} is champion{before}; gate: {in_short(decision.judgement)}"
 
 
-def _gate(registry: Registry, wanted: Version, prepared: Prepared, params: Params) -> Judge:
-    """Judges a version by scores of its own that are made when it is asked, so under the lock."""
-
-    def gate(champion: int | None) -> Verdict:
-        restorer = fetched(registry, wanted.name, wanted.number)
-        own = scored(restorer, MODEL, prepared, params, baselines=True)
-        return judge_by(registry, wanted.name, prepared, params, own)(champion)
-
-    return gate
-
-
-def _test_fields(params: Params, wanted: Version) -> Prepared:
-    """The fields of this study on which a version must be judged: those whose split it records."""
-    fields = (*params.structures, *params.derived)
-    own = [
-        key for key in fields if any(registered_name(params, key, gives) == wanted.name for gives in FAMILY)
-    ]
-    if not own:
-        raise BadInput(
-            f"params.yaml: this study registers no '{wanted.name}' (its models are called {params.register_as}-"
-            f"{fields[0]} and so on); promote from the folder of the study that made it"
-        )
-    prepared = Prepared.open(DATA / "fields" / own[0])
-    recorded = wanted.tags.get(SPLIT, "none")
-    if prepared.split.hash != recorded:
-        raise BadInput(
-            f"{prepared.folder}: its split is {prepared.split.hash[:12]}, but {wanted.title} was made with "
-            f"{recorded[:12]}, so it may have learned from these test cells; promote where its own fields are"
-        )
-    return prepared
+def _court(study: Path, wanted: Version, registry: Registry) -> Court:
+    """By what a version is judged in the folder of a study."""
+    if (study / RECORD).is_file():
+        return OwnStudy.open(study).court_for(wanted, registry)
+    if (study / PARAMS).is_file():
+        return court_of(study, wanted.name, registry)
+    raise BadInput(
+        f"{study.absolute()}: is no folder of a study, so there are no test cells to judge {wanted.title} by; give "
+        f"with --study the folder in which {PARAMS} lies, or the one that sim-models transfer wrote"
+    )
 
 
 def read_card(model: str) -> str:

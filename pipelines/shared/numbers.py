@@ -1,10 +1,8 @@
-"""The numbers of a transfer study for machines: what DVC compares between commits and MLflow between runs."""
+"""The numbers of a transfer study for machines, the same for DVC and for MLflow."""
 
+from pipelines.shared.digits import DIGITS
 from sim_models.transfer.decision import Decision
 from sim_models.transfer.study import StudyRecord
-
-DIGITS = 4
-"""more would change with the make of the processor"""
 
 Number = float | int | str | None
 Numbers = dict[str, "Number | Numbers"]
@@ -22,7 +20,7 @@ def study_metrics(study: StudyRecord) -> Numbers:
         "steps": {arm.name: round(arm.steps, 1) for arm in study.arms},
         "decision": _decision(study.decision),
         "frozen": _decision(study.range_decision),
-        "enough": study.enough.model_dump(),
+        "enough": {each.arm: each.model_dump(exclude={"arm"}) for each in study.enough},
         "time_to_quality": {
             "arm": found.arm,
             "quality_db": round(found.quality_db, DIGITS),
@@ -53,12 +51,12 @@ def _decision(found: Decision) -> Numbers:
         "verdict": found.verdict,
         "cells": found.cells,
         "seeds": found.seeds,
-        "minus_best_db": {each.name: round(each.mean, DIGITS) for each in found.comparisons},
+        "minus_best_db": {each.name: round(each.to_best.mean, DIGITS) for each in found.comparisons},
         "cells_needed": _cells_needed(found),
     }
 
 
 def _cells_needed(found: Decision) -> int | None:
-    """Validation cells that would about settle all that is unclear and would save compute; None if nothing is."""
-    cheaper = found.comparisons[: [each.name for each in found.comparisons].index(found.chosen)]
-    return max((each.cells_needed for each in cheaper if each.cells_needed is not None), default=None)
+    """Validation cells that would about settle all that is unclear; None if nothing is, or no number would."""
+    needed = [each.doubt.cells_needed for each in found.unclear if each.doubt]
+    return max((cells for cells in needed if cells is not None), default=None)

@@ -150,7 +150,7 @@ def curves(trials: Sequence[Trial]) -> str:
 
 
 def transfer_matrix(table: pd.DataFrame, after: str) -> str:
-    """Test PSNR of every source on every target, as it is and fine-tuned; one light level at a time.
+    """Validation PSNR of every source on every target, as it is and fine-tuned; one light level at a time.
 
     Args:
         table: columns source, target, own, level, direct, finetune, gain_mean, gain_low, gain_high, cells (dB); where
@@ -177,7 +177,7 @@ def transfer_matrix(table: pd.DataFrame, after: str) -> str:
     figure.update_yaxes(title="source", col=1)
     if len(levels) > 1:
         figure.update_layout(updatemenus=[_chooser(levels)])
-    return _box(figure, 210 + 48 * len(sources), "Test PSNR of every source on every target", top=90)
+    return _box(figure, 210 + 48 * len(sources), "Validation PSNR of every source on every target", top=90)
 
 
 def _add_trials(figure: go.Figure, trials: Sequence[Trial], name: str, stopped: bool) -> None:
@@ -219,13 +219,13 @@ def _sources_by_targets(
 
 def _said_of_pair(row: Mapping[Hashable, Any]) -> str:
     if row["own"]:
-        return f" (trained on it)<br>as it is {row['direct']:.2f} dB on {row['cells']:.0f} test cells"
+        return f" (trained on it)<br>as it is {row['direct']:.2f} dB on {row['cells']:.0f} validation cells"
     gain = f"{row['gain_mean']:+.2f} dB"
     if pd.notna(row["gain_low"]):
         gain += f" [{row['gain_low']:+.2f}, {row['gain_high']:+.2f}]"
     return (
         f"<br>as it is {row['direct']:.2f} dB, fine-tuned {row['finetune']:.2f} dB<br>"
-        f"gain {gain} on {row['cells']:.0f} test cells"
+        f"gain {gain} on {row['cells']:.0f} validation cells"
     )
 
 

@@ -60,7 +60,7 @@ def paired_differences(
 
 
 def estimate(values: NDArray[np.float64], bootstrap: Bootstrap) -> Estimate:
-    """Mean of one value per cell with a percentile bootstrap interval (Efron 1979)."""
+    """Mean of one value per cell with an expanded percentile bootstrap interval (Efron 1979; Hesterberg 2015)."""
     mean, cells = float(values.mean()), len(values)
     if cells < FEWEST_CELLS:
         return Estimate(mean, None, None, cells)
@@ -70,7 +70,7 @@ def estimate(values: NDArray[np.float64], bootstrap: Bootstrap) -> Estimate:
         (values,),
         np.mean,
         n_resamples=bootstrap.resamples,
-        confidence_level=bootstrap.confidence,
+        confidence_level=1 - 2 * _tail(bootstrap.confidence, cells),
         method="percentile",
         rng=np.random.default_rng(bootstrap.seed),
     ).confidence_interval
@@ -91,9 +91,23 @@ def crossed_difference(
     random = np.random.default_rng(bootstrap.seed)
     drawn = random.integers(cells, size=(bootstrap.resamples, cells))
     differences = _redrawn(own, drawn, random) - _redrawn(other, drawn, random)
-    tail = (1 - bootstrap.confidence) / 2
+    tail = _tail(bootstrap.confidence, cells)
     low, high = np.quantile(differences, [tail, 1 - tail])
     return Estimate(mean, float(low), float(high), cells)
+
+
+def _tail(confidence: float, cells: int) -> float:
+    """Share of the redrawn means that lies beyond either end of an interval.
+
+    Means of n values drawn anew scatter less than their mean does, by a root of (n - 1) / n, and know nothing of how
+    ill the scatter itself is known from few: six cells would be sure of 95 % and right in 87 %. So the ends lie further
+    out, where a t interval has them (the expanded percentile interval: Hesterberg, The American Statistician 69:371,
+    2015, section 4.2). Of three or four cells they are the extremes.
+    """
+    from scipy import stats  # a second to import, which reading settings should not cost
+
+    quantile = stats.t.ppf((1 + confidence) / 2, cells - 1) * np.sqrt(cells / (cells - 1))
+    return float(stats.norm.cdf(-quantile))
 
 
 def _redrawn(

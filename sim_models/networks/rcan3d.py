@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from sim_models.config import BadInput
 from sim_models.networks import Network, NetworkSettings, start_as_keras
-from sim_models.networks.rdl_denoiser import SLOPE, SQUEEZE, low_passed
+from sim_models.spectra import low_passed
+
+SQUEEZE = 16
+"""feature maps for one unit of the attention's bottleneck"""
+
+SLOPE = 0.2
+"""of the leaky rectifier below zero"""
 
 STEEPNESS = 1080.0
 """pixels over which the low-pass falls at first; 100 um at the pixel of 92.6 nm it was published for"""

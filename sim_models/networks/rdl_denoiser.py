@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sim_models.config import BadInput
 from sim_models.networks import Network, NetworkSettings, start_as_keras
-from sim_models.spectra import filtered
+from sim_models.spectra import low_passed
 
 SQUEEZE = 16
 """feature maps for one unit of the attention's bottleneck"""
@@ -189,17 +189,3 @@ class _NoiseSuppressed(nn.Module):
         )
         joined: Tensor = self.joined(seen)
         return joined
-
-
-def low_passed(images: Tensor, cutoff: Tensor, steepness: Tensor) -> Tensor:
-    """Images (..., Y, X), each with its frequencies k weighed by sigmoid((cutoff - |k|) * steepness).
-
-    Half precision has neither the range nor the transform, so that all of it is single precision.
-
-    Args:
-        images: of any number of axes before the last two.
-        cutoff: where half is left, in cycles per pixel; can learn.
-        steepness: how fast it falls there, in pixels; can learn.
-    """
-    with torch.autocast(images.device.type, enabled=False):
-        return filtered(images.float(), lambda cycles: torch.sigmoid((cutoff - cycles) * steepness))

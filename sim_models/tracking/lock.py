@@ -84,26 +84,30 @@ def file_lock(uri: str, name: str) -> Iterator[StillMine]:
 def claim(uri: str, name: str) -> Iterator[StillMine]:
     """Hold the lock by a tag of the registered model, which must exist."""
     client, mine = client_of(uri), f"{CLAIM}{uuid.uuid4().hex}"
-    since = time.time()
 
-    def write(ticket: int) -> None:
+    def write(ticket: int) -> float:
+        since = time.time()
         value = {"ticket": ticket, "who": _me(), "since": since}
         client.set_registered_model_tag(name, mine, json.dumps(value))
+        return since
 
     def taken() -> str | None:
         return _ahead(_claims(client, name), mine)
 
-    def still_mine() -> None:
-        if time.time() - since > EXPIRES_S / 2 or mine not in _claims(client, name):
+    def refuse_unless(held: bool) -> None:
+        if not held or mine not in _claims(client, name):
             raise BadInput(
                 f"{name}: the lock was held for too long or was taken away, so nothing was changed; try again"
             )
 
     try:
         write(0)  # so that those after us wait until our number is known
-        write(1 + max((each["ticket"] for each in _claims(client, name).values()), default=0))
+        ticket = 1 + max((each["ticket"] for each in _claims(client, name).values()), default=0)
+        write(ticket)
         _wait(taken, name)
-        yield still_mine
+        refuse_unless(True)  # a claim that expired while it waited must not come to life again
+        since = write(ticket)  # the time it takes to be first is no time of holding
+        yield lambda: refuse_unless(time.time() - since <= EXPIRES_S / 2)
     finally:
         # Where the server is gone, the tag expires.
         with suppress(Exception):
@@ -120,7 +124,7 @@ def _claims(client: MlflowClient, name: str) -> dict[str, Any]:
 def _ahead(claims: dict[str, Any], mine: str) -> str | None:
     """Who comes before `mine`, if anybody: a lower number, or one that is still being drawn."""
     if mine not in claims:
-        return None  # expired while it waited; `still_mine` says so
+        return None  # expired while it waited; `claim` refuses it
     own = (claims[mine]["ticket"], mine)
     others = [(each["ticket"], key) for key, each in claims.items() if key != mine]
     first = min(others, default=own)

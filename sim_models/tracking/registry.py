@@ -7,13 +7,14 @@ import contextlib
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 # First: it sets what MLflow reads when it is imported.
-from sim_models.tracking.runs import client_of, tracking_uri, without_password
+from sim_models.tracking.runs import client_of, every, tracking_uri, without_password
 
 import mlflow  # isort: skip
 import mlflow.artifacts
@@ -124,14 +125,14 @@ class Registry:
 
     def holder(self, name: str, alias: str) -> int | None:
         """The version that holds an alias, if any."""
-        models = client_of(self.uri).search_registered_models(f"name = '{name}'")
-        version = next((model.aliases.get(alias) for model in models if model.name == name), None)
+        model = self._model(name)
+        version = None if model is None else model.aliases.get(alias)
         return None if version is None else int(version)
 
     def champions(self) -> dict[str, int]:
         """The version that is champion, by the name of its model; models without one are left out."""
-        models = client_of(self.uri).search_registered_models()
-        return {model.name: int(model.aliases[CHAMPION]) for model in models if CHAMPION in model.aliases}
+        holders = ((model.name, model.aliases.get(CHAMPION)) for model in self._models())
+        return {name: int(version) for name, version in holders if version is not None}
 
     def give(self, name: str, alias: str, version: int) -> None:
         """Give an alias to a version; whoever held it loses it.
@@ -155,7 +156,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every registered model."""
-        return sorted(str(model.name) for model in client_of(self.uri).search_registered_models())
+        return sorted(str(model.name) for model in self._models())
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, from first to last.
@@ -163,16 +164,13 @@ class Registry:
         Raises:
             BadInput: if there is no such model.
         """
-        client = client_of(self.uri)
-        models = [
-            model for model in client.search_registered_models(f"name = '{name}'") if model.name == name
-        ]
-        if not models:
+        model = self._model(name)
+        if model is None:
             raise BadInput(
                 f"no model '{name}' is registered at {without_password(self.uri)}; "
                 f"there are {', '.join(self.names()) or 'none yet'}"
             )
-        aliases = {alias: int(number) for alias, number in models[0].aliases.items()}
+        aliases = {alias: int(number) for alias, number in model.aliases.items()}
         found = [
             Version(
                 name,
@@ -180,7 +178,7 @@ class Registry:
                 tuple(sorted(alias for alias, number in aliases.items() if number == int(each.version))),
                 dict(each.tags),
             )
-            for each in client.search_model_versions(f"name = '{name}'")
+            for each in self._versions(name)
         ]
         return sorted(found, key=lambda version: version.number)
 
@@ -209,8 +207,9 @@ class Registry:
 
     def find(self, name: str, tag: str, value: str) -> int | None:
         """The newest version of `name` that carries a tag, if any."""
-        found = client_of(self.uri).search_model_versions(f"name = '{name}'")
-        return max((int(each.version) for each in found if each.tags.get(tag) == value), default=None)
+        return max(
+            (int(each.version) for each in self._versions(name) if each.tags.get(tag) == value), default=None
+        )
 
     def fetch(self, model: str, into: Path) -> Path:
         """Copy the restorer of `models:/NAME@ALIAS` or `models:/NAME/VERSION` to a folder; runs none of its code.
@@ -247,22 +246,30 @@ class Registry:
 
     def _create(self, name: str, description: str) -> None:
         """Make the registered model, unless it is there or another process is just ahead."""
-        client = client_of(self.uri)
-        if any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
+        if self._model(name) is not None:
             return
         try:
-            client.create_registered_model(name, description=description)
+            client_of(self.uri).create_registered_model(name, description=description)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
     def _registered(self) -> list[str]:
-        models = client_of(self.uri).search_registered_models()
         return [
             f"models:/{model.name}@{alias}"
-            for model in models
+            for model in self._models()
             for alias in sorted(model.aliases or ["(no alias)"])
         ]
+
+    def _models(self, *which: str) -> Iterator[Any]:
+        return every(client_of(self.uri).search_registered_models, *which)
+
+    def _model(self, name: str) -> Any:
+        """None where there is none of this name."""
+        return next((model for model in self._models(f"name = '{name}'") if model.name == name), None)
+
+    def _versions(self, name: str) -> Iterator[Any]:
+        return every(client_of(self.uri).search_model_versions, f"name = '{name}'")
 
 
 FREE = -1

@@ -8,7 +8,7 @@ import platform
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -38,12 +38,25 @@ WEIGHTS = "sim.weights"
 COMMIT = "mlflow.source.git.commit"
 """tag: commit of the code"""
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+PAGE = 200
+"""results that are asked for at once"""
 
 
 @cache
 def client_of(uri: str) -> MlflowClient:
     """The client for a tracking URI; opening a database takes seconds, so it is kept."""
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def every(search: Callable[..., Any], *what: object) -> Iterator[Any]:
+    """All that a search of MLflow's client finds, page after page; by itself it gives no more than the first."""
+    token = None
+    while True:
+        page = search(*what, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 @dataclass(frozen=True)
@@ -175,7 +188,7 @@ class Tracker:
     def count(self, tags: Mapping[str, str]) -> int:
         """How many runs carry all of these tags."""
         wanted = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
-        return len(client_of(self.uri).search_runs([self.experiment_id], wanted, max_results=10_000))
+        return sum(1 for _ in every(client_of(self.uri).search_runs, [self.experiment_id], wanted))
 
 
 def tracking_uri(root: Path) -> str:
@@ -246,10 +259,10 @@ def _git(root: Path, *arguments: str) -> str | None:
         return None
 
 
-def data_version(folder: Path) -> str:
-    """The hash DVC recorded for a folder among the outputs of its pipeline, or `not under DVC`."""
+def data_version(folder: Path, study: Path = Path()) -> str:
+    """The hash DVC recorded for a folder among the outputs of the pipeline in `study`, or `not under DVC`."""
     try:
-        lock = yaml.safe_load(Path("dvc.lock").read_text())
+        lock = yaml.safe_load((study / "dvc.lock").read_text())
     except OSError:
         return "not under DVC"
     outs = (out for stage in lock.get("stages", {}).values() for out in stage.get("outs", []))

@@ -6,14 +6,16 @@ from statistics import median
 
 from sim_models.config import Settings
 from sim_models.evaluation.intervals import Bootstrap, crossed_difference
-from sim_models.transfer.decision import Contender
+from sim_models.transfer.decision import Contender, Repeat
 
 
 class Enough(Settings):
-    """What the learning curves say of the number of training cells; None where no size did."""
+    """What the learning curves of a fine-tune say of the number of training cells; None where no size did."""
 
-    finetune: int | None
-    """the fewest with which fine-tuning is surely within the margin of fine-tuning with all"""
+    arm: str
+    """the fine-tune, `finetune` or `finetune_equal`"""
+    of_itself: int | None
+    """the fewest, short of all, with which fine-tuning is surely within the margin of fine-tuning with all"""
     matches_scratch: int | None
     """the fewest with which fine-tuning is surely within the margin of training from scratch with all"""
     scratch_catches_up: int | None
@@ -30,7 +32,7 @@ class TimeToQuality(Settings):
     scratch_steps: float
     """mean step of that look"""
     scratch_seconds: float
-    """up to the end of training"""
+    """up to that look, mean over seeds"""
     reached: int
     """seeds of the fine-tune that got there"""
     seeds: int
@@ -52,11 +54,11 @@ def enough(
     margin_db: float,
     bootstrap: Bootstrap,
 ) -> Enough:
-    """Read the learning curves: the same two arms with ever more training cells, all of them last."""
+    """Read the learning curves: a fine-tune and training from scratch with ever more cells, all of them last."""
 
     def not_worse(one: Contender, other: Contender) -> bool:
-        if one is other:
-            return True
+        if one.diverged or other.diverged:
+            return False
         found = crossed_difference(one.by_cell(cells), other.by_cell(cells), bootstrap)
         return found.low is not None and found.low >= -margin_db
 
@@ -64,7 +66,8 @@ def enough(
         return next((one.cells for one, other in pairs if not_worse(one, other)), None)
 
     return Enough(
-        finetune=first([(each, finetunes[-1]) for each in finetunes]),
+        arm=finetunes[0].name,
+        of_itself=first([(each, finetunes[-1]) for each in finetunes[:-1]]),
         matches_scratch=first([(each, scratches[-1]) for each in finetunes]),
         scratch_catches_up=first(list(zip(scratches, finetunes, strict=True))),
     )
@@ -76,8 +79,12 @@ def time_to_quality(finetunes: Sequence[Contender], scratch: Contender) -> TimeT
     return min(found, key=lambda each: math.inf if each.steps is None else each.steps)
 
 
+def _seconds_to_best(repeat: Repeat) -> float:
+    return next(seconds for step, _, seconds in repeat.curve if step == repeat.best_step)
+
+
 def _time_to_quality(finetune: Contender, scratch: Contender) -> TimeToQuality:
-    quality = sum(max(psnr for _, psnr, _ in each.curve) for each in scratch.repeats) / len(scratch.repeats)
+    quality = sum(max(psnr for _, psnr, _ in each.curve) for each in scratch.sound) / len(scratch.sound)
     firsts = [
         next(((step, seconds) for step, psnr, seconds in each.curve if psnr >= quality), None)
         for each in finetune.repeats
@@ -90,8 +97,8 @@ def _time_to_quality(finetune: Contender, scratch: Contender) -> TimeToQuality:
     return TimeToQuality(
         arm=finetune.name,
         quality_db=quality,
-        scratch_steps=sum(each.best_step for each in scratch.repeats) / len(scratch.repeats),
-        scratch_seconds=scratch.seconds,
+        scratch_steps=sum(each.best_step for each in scratch.sound) / len(scratch.sound),
+        scratch_seconds=sum(_seconds_to_best(each) for each in scratch.sound) / len(scratch.sound),
         reached=len(reached),
         seeds=len(firsts),
         steps=steps if math.isfinite(steps) else None,

@@ -1,7 +1,8 @@
-"""Which of several ways to get a model: the cheapest that is surely not worse than the best by more than a margin.
+"""Which of several ways to get a model: the cheapest that is surely not worse than any other by more than a margin.
 
 Every way was trained with several seeds and scored on the same validation cells. What a difference is sure of is told
-by drawing cells and seeds anew, both at once; a difference that the evidence does not settle is called so.
+by drawing cells and seeds anew, both at once; a difference that the evidence does not settle is called so. The one with
+the highest mean has no privilege: of several that are alike, one always comes out on top.
 """
 
 import math
@@ -14,7 +15,13 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from sim_models.config import Settings
-from sim_models.evaluation.intervals import FEWEST_CELLS, Bootstrap, Estimate, crossed_difference
+from sim_models.evaluation.intervals import FEWEST_CELLS, Bootstrap, crossed_difference
+from sim_models.training.loop import DIVERGED_DB
+
+FEWEST_SEEDS = 2
+"""with one, nothing says how much luck is in a training"""
+
+Standing = Literal["not worse", "worse", "unclear"]
 
 
 class Repeat(Settings):
@@ -26,7 +33,7 @@ class Repeat(Settings):
     best_step: NonNegativeInt
     seconds: float
     psnrs: tuple[float, ...]
-    """dB, of every validation field with the best weights"""
+    """dB, of every validation field with the best weights; `DIVERGED_DB` where there were none"""
     curve: tuple[tuple[int, float, float], ...]
     """(step, validation PSNR in dB, seconds) of every look"""
 
@@ -34,6 +41,11 @@ class Repeat(Settings):
     def val_psnr(self) -> float:
         """Mean over the validation fields, in dB."""
         return float(np.mean(self.psnrs))
+
+    @property
+    def diverged(self) -> bool:
+        """Whether no look gave a finite score."""
+        return self.val_psnr <= DIVERGED_DB
 
 
 class Contender(Settings):
@@ -52,9 +64,19 @@ class Contender(Settings):
     repeats: tuple[Repeat, ...]
 
     @property
+    def sound(self) -> tuple[Repeat, ...]:
+        """The trainings that did not diverge."""
+        return tuple(each for each in self.repeats if not each.diverged)
+
+    @property
+    def diverged(self) -> tuple[int, ...]:
+        """Seeds with which training came to nothing."""
+        return tuple(each.seed for each in self.repeats if each.diverged)
+
+    @property
     def val_psnr(self) -> float:
-        """Mean over seeds and validation fields, in dB."""
-        return float(np.mean([each.val_psnr for each in self.repeats]))
+        """Mean over validation fields and those seeds that did not diverge, in dB; `DIVERGED_DB` if all did."""
+        return float(np.mean([each.val_psnr for each in self.sound or self.repeats]))
 
     @property
     def steps(self) -> float:
@@ -68,31 +90,46 @@ class Contender(Settings):
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Lowest and highest seed, in dB."""
-        values = [each.val_psnr for each in self.repeats]
+        """Lowest and highest seed that did not diverge, in dB."""
+        values = [each.val_psnr for each in self.sound or self.repeats]
         return min(values), max(values)
 
     def by_cell(self, cells: Sequence[str]) -> NDArray[np.float64]:
-        """PSNR (seeds, cells) in dB, mean over the fields of a cell; `cells` names that of every field."""
-        psnrs = np.array([each.psnrs for each in self.repeats])
+        """PSNR (seeds, cells) in dB, mean over the fields of a cell; `cells` names that of every field.
+
+        Without seeds that diverged, which are told apart from a difference in quality.
+        """
+        psnrs = np.array([each.psnrs for each in self.sound or self.repeats])
         names = np.array(cells)
         return np.stack([psnrs[:, names == name].mean(axis=1) for name in sorted(set(cells))], axis=1)
 
 
-class Comparison(Settings):
-    """A contender against the best."""
+class Difference(Settings):
+    """A contender minus another."""
 
-    name: str
+    against: str
     mean: float
-    """dB, contender minus best"""
+    """dB"""
     low: float | None
     """None, as is `high`, with too few cells for an interval"""
     high: float | None
-    standing: Literal["not worse", "worse", "unclear"]
-    """than the best by more than the margin"""
     cells_needed: int | None
-    """validation cells that would settle it in four of five studies, where it is unclear; None where no number of
-    cells would, but perhaps more seeds"""
+    """validation cells that would, in four of five studies, settle whether the other is better by more than the margin;
+    None where no number of cells would, but perhaps more seeds"""
+
+
+class Comparison(Settings):
+    """How a contender stands among all."""
+
+    name: str
+    to_best: Difference
+    """to the one with the highest mean; nothing for that one itself"""
+    standing: Standing
+    """than any other by more than the margin"""
+    diverged: tuple[NonNegativeInt, ...]
+    """seeds"""
+    doubt: Difference | None
+    """to the one of which it cannot be told whether it is better by more than the margin; the worst, if several"""
 
 
 class Decision(Settings):
@@ -106,22 +143,33 @@ class Decision(Settings):
     cells: int
     """validation cells it rests on"""
     seeds: int
+    """the fewest of those that were trained"""
     comparisons: tuple[Comparison, ...]
+    """the cheapest first"""
 
     def of(self, name: str) -> Comparison:
-        """How a contender compares with the best."""
+        """How a contender stands."""
         return next(each for each in self.comparisons if each.name == name)
 
     @property
+    def cheaper(self) -> tuple[Comparison, ...]:
+        """What costs less than the chosen one; what costs more need not be settled, for nobody would pay for it."""
+        return self.comparisons[: [each.name for each in self.comparisons].index(self.chosen)]
+
+    @property
     def unclear(self) -> list[Comparison]:
-        """Cheaper than what was chosen, and perhaps as good."""
-        return [each for each in self.comparisons if each.standing == "unclear"]
+        """What makes it inconclusive: the cheaper that may do as well, the chosen one if nothing surely does."""
+        return [each for each in (*self.cheaper, self.of(self.chosen)) if each.standing == "unclear"]
 
 
 def decide(
     contenders: Sequence[Contender], cells: Sequence[str], margin_db: float, bootstrap: Bootstrap
 ) -> Decision:
-    """Choose the cheapest contender that is surely no more than `margin_db` below the best.
+    """Choose the cheapest contender that is surely no more than `margin_db` below any other.
+
+    It is decided when that one is there and all that is cheaper is surely worse. Where nothing is surely good enough,
+    it is inconclusive, and the cheapest that is surely within the margin of the highest mean stands in. A contender
+    that diverged with any seed is worse by that alone.
 
     Args:
         contenders: ways to get a model.
@@ -129,54 +177,79 @@ def decide(
         margin_db: what a saving of compute may cost.
         bootstrap: how intervals are drawn.
     """
-    best = max(contenders, key=lambda each: each.val_psnr)
+    reliable = [each for each in contenders if not each.diverged]
+    best = max(reliable or contenders, key=lambda each: each.val_psnr)
     by_cost = sorted(contenders, key=lambda each: (each.tflop, each.name))
-    comparisons = {each.name: _compare(each, best, cells, margin_db, bootstrap) for each in contenders}
-    chosen = next(each for each in by_cost if comparisons[each.name].standing == "not worse")
-    cheaper = [each.name for each in by_cost[: by_cost.index(chosen)]]
-    # What is dearer than the chosen one need not be settled: nobody would pay for it.
-    unclear = [name for name in cheaper if comparisons[name].standing == "unclear"]
-    same = all(each.standing == "not worse" for each in comparisons.values()) and len(contenders) > 1
-    return Decision(
-        chosen=chosen.name,
+    rivals = reliable or [best]
+    comparisons = {each.name: _compare(each, best, rivals, cells, margin_db, bootstrap) for each in by_cost}
+    good = [each for each in by_cost if comparisons[each.name].standing == "not worse"]
+    near_best = [
+        each for each in by_cost if _standing(comparisons[each.name].to_best, margin_db) == "not worse"
+    ]
+    found = Decision(
+        chosen=[*good, *near_best, best][0].name,
         best=best.name,
         margin_db=margin_db,
-        verdict="inconclusive" if unclear else "no difference" if same else "decided",
+        verdict="decided",
         cells=len(set(cells)),
-        seeds=max(len(each.repeats) for each in contenders),
-        comparisons=tuple(comparisons[each.name] for each in by_cost),
+        seeds=min((len(each.repeats) for each in contenders if each.budget), default=1),
+        comparisons=tuple(comparisons.values()),
     )
+    if found.unclear:
+        return found.model_copy(update={"verdict": "inconclusive"})
+    alike = len(good) == len(contenders) > 1
+    return found.model_copy(update={"verdict": "no difference"}) if alike else found
 
 
 def _compare(
-    contender: Contender, best: Contender, cells: Sequence[str], margin_db: float, bootstrap: Bootstrap
+    contender: Contender,
+    best: Contender,
+    rivals: Sequence[Contender],
+    cells: Sequence[str],
+    margin_db: float,
+    bootstrap: Bootstrap,
 ) -> Comparison:
-    if contender is best:
-        return Comparison(
-            name=best.name, mean=0.0, low=0.0, high=0.0, standing="not worse", cells_needed=None
-        )
-    own, other = contender.by_cell(cells), best.by_cell(cells)
-    found = crossed_difference(own, other, bootstrap)
-    standing = _standing(found, margin_db)
-    needed = None
-    if standing == "unclear":
-        spread = float(np.std(own.mean(0) - other.mean(0), ddof=1)) if own.shape[1] > 1 else math.nan
-        of_seeds = math.hypot(
-            *(np.std(each.mean(1)) / math.sqrt(max(1, len(each) - 1)) for each in (own, other))
-        )
-        distance = found.mean + margin_db
-        needed = cells_needed(distance, spread, of_seeds, bootstrap.confidence, found.cells)
+    """Against every rival: it takes one that is surely better to be worse, and all of them to be not worse."""
+    others = {
+        each.name: _difference(contender, each, cells, margin_db, bootstrap)
+        for each in rivals
+        if each is not contender
+    }
+    standings = {name: _standing(each, margin_db) for name, each in others.items()}
+    if any(len(each.repeats) < FEWEST_SEEDS for each in (contender, *rivals) if each.budget):
+        standings = dict.fromkeys(others, "unclear")
+    standing: Standing = "not worse"
+    if contender.diverged or "worse" in standings.values():
+        standing = "worse"
+    elif "unclear" in standings.values():
+        standing = "unclear"
+    doubts = [others[name] for name in others if standing == standings[name] == "unclear"]
+    same = Difference(against=best.name, mean=0.0, low=0.0, high=0.0, cells_needed=None)
     return Comparison(
         name=contender.name,
-        mean=found.mean,
-        low=found.low,
-        high=found.high,
+        to_best=others.get(best.name, same),
         standing=standing,
-        cells_needed=needed,
+        diverged=contender.diverged,
+        doubt=min(doubts, key=lambda each: each.mean if each.low is None else each.low, default=None),
     )
 
 
-def _standing(found: Estimate, margin_db: float) -> Literal["not worse", "worse", "unclear"]:
+def _difference(
+    own: Contender, other: Contender, cells: Sequence[str], margin_db: float, bootstrap: Bootstrap
+) -> Difference:
+    first, second = own.by_cell(cells), other.by_cell(cells)
+    found = crossed_difference(first, second, bootstrap)
+    spread = float(np.std(first.mean(0) - second.mean(0), ddof=1)) if found.cells > 1 else math.nan
+    of_seeds = math.hypot(
+        *(np.std(each.mean(1)) / math.sqrt(max(1, len(each) - 1)) for each in (first, second))
+    )
+    needed = cells_needed(found.mean + margin_db, spread, of_seeds, bootstrap.confidence, found.cells)
+    return Difference(
+        against=other.name, mean=found.mean, low=found.low, high=found.high, cells_needed=needed
+    )
+
+
+def _standing(found: Difference, margin_db: float) -> Standing:
     if found.low is None or found.high is None:
         return "unclear"
     if found.low >= -margin_db:

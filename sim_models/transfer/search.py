@@ -1,9 +1,12 @@
 """Optuna chooses which stages stay frozen, and the learning rate, on the validation cells.
 
-Two things save compute. Freeze ranges form a lattice on which neighbours behave alike, so Optuna's sampler (TPE over
-start, width and rate together) learns from a part of it where the good ones lie. And a third of a fine-tune tells most
-of how it will end, so every trial is trained to the first rung only, and the best share of them goes on from rung to
+Two things save compute. Freeze ranges form a lattice on which neighbours behave alike, so Optuna's sampler (a Gaussian
+process over start, width and rate) learns from a part of it where the good ones lie. And a third of a fine-tune tells
+most of how it will end, so every trial is trained to the first rung only, and a share of them goes on from rung to
 rung (successive halving: Jamieson & Talwalkar, AISTATS 2016).
+
+Who goes on is a matter of quality and of compute, for what is sought is the cheapest range that is good enough: half of
+the places go to the highest PSNR, the others to whatever no other beats in both.
 
 Nothing here is written to disk. Trials are asked for in batches of a fixed size by a seeded sampler, and `Advance`
 keeps what was trained; so a search that was interrupted is simply done again, and comes to the same trials without
@@ -36,7 +39,7 @@ class SearchSettings(Settings):
     rungs: tuple[PositiveInt, ...]
     """steps at which trials are compared and only the best go on; the last rung is the whole fine-tune"""
     keep: float = Field(gt=0, lt=1)
-    """share of the trials that goes on from each rung"""
+    """share of the trials that goes on from each rung: half by quality alone, half by quality and compute"""
     learning_rates: tuple[PositiveFloat, ...]
     """to choose from, rising"""
     random_trials: NonNegativeInt
@@ -78,6 +81,7 @@ class Stretch:
     """What came out of training a job up to a step."""
 
     state: State
+    """without weights where `Trials` gives it, which keeps them on disk: a study has hundreds of stretches"""
     trainable: float
     """share of the parameters that were trained, 0 to 1"""
     psnrs: tuple[float, ...]
@@ -114,8 +118,14 @@ def search(job: Job, settings: SearchSettings, advance: Advance, told: Told) -> 
     alive = dict(asked)
     records: dict[int, TrialRecord] = {}
     for following in [*rungs[1:], None]:
-        ranked = sorted(alive, key=lambda number: -asked[number][1].state.best_psnr)
-        going_on = set(ranked[: math.ceil(settings.keep * len(ranked))]) if following else set()
+        places = math.ceil(settings.keep * len(alive)) if following else 0
+        going_on = _going_on(
+            {
+                number: (stretch.state.best_psnr, operations[point.frozen])
+                for number, (point, stretch) in alive.items()
+            },
+            places,
+        )
         for number in sorted(alive):
             if number not in going_on:
                 point, stretch = asked[number]
@@ -148,12 +158,32 @@ def best(trials: list[TrialRecord]) -> TrialRecord:
 
 def pareto(trials: list[TrialRecord]) -> list[TrialRecord]:
     """Trials that ran to the end and that no other beats in both quality and compute, the best first."""
-    front: list[TrialRecord] = []
-    ended = (trial for trial in trials if not trial.pruned)
-    for trial in sorted(ended, key=lambda trial: (-trial.val_psnr, trial.whole_tflop)):
-        if not front or trial.whole_tflop < front[-1].whole_tflop:
-            front.append(trial)
+    ended = {trial.number: (trial.val_psnr, trial.whole_tflop) for trial in trials if not trial.pruned}
+    by_number = {trial.number: trial for trial in trials}
+    return [by_number[number] for number in _front(ended)]
+
+
+def _front(values: dict[int, tuple[float, float]]) -> list[int]:
+    """What no other beats in both, of (quality, cost) by number; the best first."""
+    front: list[int] = []
+    for number in sorted(values, key=lambda number: (-values[number][0], values[number][1], number)):
+        if not front or values[number][1] < values[front[-1]][1]:
+            front.append(number)
     return front
+
+
+def _going_on(values: dict[int, tuple[float, float]], places: int) -> set[int]:
+    """Half of the places (rounded up) by quality alone, the others front by front, of (quality, cost) by number.
+
+    What diverged takes no place.
+    """
+    left = {number: value for number, value in values.items() if value[0] > DIVERGED_DB}
+    by_quality = sorted(left, key=lambda number: (-left[number][0], number))
+    chosen = by_quality[: math.ceil(places / 2)]
+    while left and len(chosen) < places:
+        left = {number: value for number, value in left.items() if number not in chosen}
+        chosen += _front(left)[: places - len(chosen)]
+    return set(chosen)
 
 
 def _ask_all(
@@ -174,12 +204,13 @@ def _ask_all(
     return asked
 
 
+def _sampler(settings: SearchSettings) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.GPSampler(seed=settings.seed, n_startup_trials=settings.random_trials)
+
+
 def _study(settings: SearchSettings, num_stages: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(
-        seed=settings.seed, n_startup_trials=settings.random_trials, multivariate=True, constant_liar=True
-    )
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study = optuna.create_study(direction="maximize", sampler=_sampler(settings))
     middle = len(settings.learning_rates) // 2
     for num_frozen in (0, 1, num_stages - 1):  # nothing, the first stage, all but the head
         study.enqueue_trial({"start": 0, "width": num_frozen, "rate": middle})

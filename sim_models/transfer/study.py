@@ -6,7 +6,7 @@
     scratch           random weights
 
 Everything is chosen on the validation cells. The order: direct use; the search; its finalists with every seed, of which
-one is chosen; that one and training from scratch with few cells, more and all.
+one is chosen; that one, for few steps and for many, and training from scratch with few cells, more and all.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,8 +46,8 @@ class StudySettings(Settings):
     """its learning rate is replaced by the one the search finds"""
     search: SearchSettings
     finalists: PositiveInt
-    """freeze ranges that are trained with every seed, before one is chosen; freezing nothing is always among them, and
-    one other"""
+    """freeze ranges that are trained with every seed, before one is chosen; freezing nothing is always among them, then
+    the best other, then the cheapest that may be as good"""
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
     """of every training that is compared"""
     cells: tuple[PositiveInt, ...]
@@ -101,8 +101,9 @@ class StudyRecord(Settings):
     kept_seed: dict[str, int]
     """arm -> seed of the model that is kept: the best on the validation cells"""
     learning: tuple[Contender, ...]
-    """`finetune` and `scratch` with ever more training cells, all of them last"""
-    enough: Enough
+    """`finetune`, `finetune_equal` and `scratch` with ever more training cells, all of them last"""
+    enough: tuple[Enough, ...]
+    """of `finetune` and of `finetune_equal`"""
     time_to_quality: TimeToQuality
     spent_tflop: dict[str, float]
     """floating-point operations, in 10^12: `search`, `finalists`, `learning` (arms included); what one has trained for
@@ -166,7 +167,7 @@ class Study:
         costs = Costs()
 
         found = search(finetune, self.settings.search, self.trials.advance, self.listener.trial)
-        finalists, range_decision = self._finalists(finetune, found, costs)
+        finalists, range_decision = self.choose_range(finetune, found, costs)
         winner = next(job for job, each in finalists if each.name == range_decision.chosen)
 
         learning, arms, kept = self._arms(scratch, winner, costs)
@@ -176,7 +177,7 @@ class Study:
         for name, (job, stretch) in kept.items():
             self.trials.restorer(job, stretch).save(out / name)
         source.save(out / "direct")
-        fine = [each for each in learning if each.name == "finetune"]
+        curves = [[each for each in learning if each.name == arm] for arm in ("finetune", "finetune_equal")]
         anew = [each for each in learning if each.name == "scratch"]
         return StudyRecord(
             source=ranked[0],
@@ -193,11 +194,11 @@ class Study:
             decision=decision,
             kept_seed={name: job.training.seed for name, (job, _) in kept.items()},
             learning=tuple(learning),
-            enough=enough(fine, anew, cells, self.settings.margin_db, self.bootstrap),
-            time_to_quality=time_to_quality([arms["finetune"], arms["finetune_equal"]], arms["scratch"]),
-            spent_tflop=self._spent(
-                found, [each for _, each in finalists], [*learning, arms["finetune_equal"]]
+            enough=tuple(
+                enough(fine, anew, cells, self.settings.margin_db, self.bootstrap) for fine in curves
             ),
+            time_to_quality=time_to_quality([arms["finetune"], arms["finetune_equal"]], arms["scratch"]),
+            spent_tflop=self._spent(found, [each for _, each in finalists], learning),
         )
 
     def sizes(self) -> list[int]:
@@ -230,16 +231,24 @@ class Study:
             name="direct", cells=0, frozen="all", learning_rate=None, budget=0, tflop=0.0, repeats=(repeat,)
         )
 
-    def _finalists(
+    def choose_range(
         self, finetune: Job, found: list[TrialRecord], costs: "Costs"
     ) -> tuple[list[tuple[Job, Contender]], Decision]:
-        """The best ranges that no other beats in quality and compute, and freezing nothing, with every seed."""
+        """Train freezing nothing and ranges from both ends of the Pareto set with every seed, and decide between them.
+
+        Args:
+            finetune: the job that was searched for.
+            found: the trials of its search.
+            costs: what steps cost.
+
+        Raises:
+            BadInput: if every trial diverged, or one finalist did with every seed.
+        """
         sound = [trial for trial in found if trial.val_psnr > DIVERGED_DB]
         if not sound:
             raise BadInput("every trial of the search diverged; lower search.learning_rates")
         ended = sorted((trial for trial in sound if not trial.pruned), key=lambda trial: -trial.val_psnr)
-        ranges = list(dict.fromkeys(trial.frozen for trial in [*pareto(sound), *ended]))
-        chosen = [each for each in ranges if each != NOTHING][: max(1, self.settings.finalists - 1)]
+        chosen = _ranges(ended, self.settings.margin_db)[: max(1, self.settings.finalists - 1)]
         jobs = []
         for frozen in [NOTHING, *chosen]:
             tried = [trial for trial in sound if trial.frozen == frozen]
@@ -262,9 +271,8 @@ class Study:
         wanted = [
             (name, job, size)
             for size in self.sizes()
-            for name, job in (("finetune", finetune), ("scratch", scratch))
+            for name, job in (("finetune", finetune), ("finetune_equal", equal), ("scratch", scratch))
         ]
-        wanted.append(("finetune_equal", equal, self.sizes()[-1]))
         repeated = [
             [self._with_seed(job, seed, size) for seed in self.settings.seeds] for _, job, size in wanted
         ]
@@ -276,9 +284,8 @@ class Study:
             contenders.append(self._contender(name, jobs, done, size, costs))
             if size == self.sizes()[-1]:
                 kept[name] = max(zip(jobs, done, strict=True), key=lambda each: each[1].state.best_psnr)
-        learning = [each for each in contenders if each.name != "finetune_equal"]
         arms = {each.name: each for each in contenders if each.cells == self.sizes()[-1]}
-        return learning, arms, kept
+        return contenders, arms, kept
 
     def _spent(
         self, found: Sequence[TrialRecord], finalists: Sequence[Contender], learning: Sequence[Contender]
@@ -327,12 +334,12 @@ class Study:
         self, name: str, jobs: Sequence[Job], done: Sequence[Stretch], size: int, costs: "Costs"
     ) -> Contender:
         for job, stretch in zip(jobs, done, strict=True):
-            if not stretch.psnrs:
-                raise BadInput(
-                    f"{name} with {size} cells and seed {job.training.seed} diverged: no look at the validation cells "
-                    "gave a finite score; lower learning_rate or clip_norm"
-                )
             self.listener.fit(f"{name} n={size} seed {job.training.seed}", job, stretch)
+        if size == self.sizes()[-1] and not any(stretch.psnrs for stretch in done):
+            raise BadInput(
+                f"{name} with all {size} cells diverged with every seed: no look at the validation cells gave a finite "
+                "score; lower learning_rate or clip_norm"
+            )
         steps = float(np.mean([stretch.state.step for stretch in done]))
         first = jobs[0]
         return Contender(
@@ -347,6 +354,16 @@ class Study:
                 for job, stretch in zip(jobs, done, strict=True)
             ),
         )
+
+
+def _ranges(ended: Sequence[TrialRecord], margin_db: float) -> list[FreezeRange]:
+    """What deserves every seed, of trials that ran to their end, the best first; freezing nothing does anyway.
+
+    The best, then those of the Pareto set within the margin of it from the cheapest up, then the others by quality.
+    """
+    others = [trial for trial in ended if trial.frozen != NOTHING]
+    near = [trial for trial in pareto(others) if trial.val_psnr >= others[0].val_psnr - margin_db]
+    return list(dict.fromkeys(trial.frozen for trial in [*others[:1], *reversed(near), *others]))
 
 
 def jobs_of(settings: StudySettings, recipe: Recipe, dataset: str, source: Path) -> tuple[Job, Job]:
@@ -384,7 +401,7 @@ def _repeat(job: Job, stretch: Stretch, cells: Sequence[str]) -> Repeat:
         steps=state.step,
         best_step=state.best_step,
         seconds=state.seconds,
-        psnrs=_per_field(stretch.psnrs, cells),
+        psnrs=_per_field(stretch.psnrs, cells) if stretch.psnrs else (DIVERGED_DB,) * len(cells),
         curve=tuple((step, metrics["val_psnr"], metrics["seconds"]) for step, metrics in state.curve),
     )
 

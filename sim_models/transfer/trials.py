@@ -6,8 +6,9 @@ another worker. Its state is written down after each; a kill costs the stretches
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import overload
 
 import ray
 import torch
@@ -51,18 +52,18 @@ class Trials:
         return self.advance_each([(job, job.training.steps) for job in jobs])
 
     def advance_each(self, wanted: list[tuple[Job, int]]) -> list[Stretch]:
-        """Train each job up to a step of its own."""
+        """Train each job up to a step of its own; what comes back holds no weights, which are on disk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         on_gpu = resources().get("GPU", 0) >= 1
         task = _advance.options(num_cpus=1, num_gpus=1 if on_gpu else 0)
-        found = [self._load(job, until) for job, until in wanted]
+        found = [_without_weights(self._load(job, until)) for job, until in wanted]
         under_way: dict[ray.ObjectRef[Stretch], int] = {}
         passed: dict[int, int] = {}
         """last step of each job that this call has reached; nobody will ask for it once there is a later one"""
 
         def send(index: int) -> None:
             job, until = wanted[index]
-            before = found[index]
+            before = self._load(job, until) if found[index] else None
             state = before.state if before else None
             stop = _next_stop(job.training, state.step if state else 0, until)
             under_way[task.remote(job.model_dump_json(), state, stop)] = index
@@ -76,8 +77,8 @@ class Trials:
             job, until = wanted[index]
             before = found[index]
             stretch: Stretch = ray.get(ready)
-            found[index] = stretch
             self._save(job, stretch)
+            found[index] = _without_weights(stretch)
             if index in passed:
                 self._path(job, passed[index]).unlink(missing_ok=True)
             passed[index] = stretch.state.step
@@ -87,8 +88,14 @@ class Trials:
         return [stretch for stretch in found if stretch is not None]
 
     def restorer(self, job: Job, stretch: Stretch) -> Restorer:
-        """What a job that was finished has made."""
-        return lay_out(job).restorer(stretch.state)
+        """What a job that was finished has made.
+
+        Raises:
+            BadInput: if it diverged.
+        """
+        kept = self._load(job, stretch.state.step)
+        assert kept is not None, "a stretch is on disk before anyone hears of it"
+        return lay_out(job).restorer(kept.state)
 
     def _path(self, job: Job, step: int) -> Path:
         key = hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:24]
@@ -116,6 +123,16 @@ class Trials:
             return None
         values = torch.load(kept[-1], map_location="cpu", weights_only=True)
         return Stretch(State(**values["state"]), values["trainable"], tuple(values["psnrs"]))
+
+
+@overload
+def _without_weights(stretch: Stretch) -> Stretch: ...
+@overload
+def _without_weights(stretch: None) -> None: ...
+def _without_weights(stretch: Stretch | None) -> Stretch | None:
+    if stretch is None:
+        return None
+    return replace(stretch, state=replace(stretch.state, weights={}, best_weights={}, optimiser=None))
 
 
 def _is_done(job: Job, stretch: Stretch | None, until: int) -> bool:

@@ -76,7 +76,7 @@ def test_a_matrix_shows_one_light_level_at_a_time() -> None:
     assert [trace["visible"] for trace in found["data"]] == [True, True, False, False]
     assert found["data"][1]["z"] == [[38.0], [None]]
     assert found["data"][3]["z"] == [[41.0], [None]]
-    assert "gain +2.00 dB [+1.80, +2.20] on 6 test cells" in found["data"][0]["text"][0][0]
+    assert "gain +2.00 dB [+1.80, +2.20] on 6 validation cells" in found["data"][0]["text"][0][0]
     assert "trained on it" in found["data"][0]["text"][1][0]
     assert "gain" not in found["data"][0]["text"][1][0]
     buttons = found["layout"]["updatemenus"][0]["buttons"]

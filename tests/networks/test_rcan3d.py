@@ -4,7 +4,7 @@ import torch
 
 from sim_models.config import BadInput
 from sim_models.networks.rcan3d import STEEPNESS, Settings
-from sim_models.networks.rdl_denoiser import low_passed
+from sim_models.spectra import low_passed
 
 PIXEL_UM = 0.0926
 PUBLISHED = Settings(

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from sim_models.config import BadInput
-from sim_models.networks.rdl_denoiser import Settings, low_passed
+from sim_models.networks.rdl_denoiser import Settings
+from sim_models.spectra import low_passed
 
 PUBLISHED = Settings(
     name="rdl_denoiser",

@@ -124,8 +124,9 @@ class Findings:
         """The record that a study would write."""
         fields = tuple(f"cell_{cell}" for cell in range(self.cells) for _ in range(2))
         arms = tuple(self._arm(name, 10) for name in ARMS)
-        learning = tuple(self._arm(name, cells) for cells in (2, 5, 10) for name in ("finetune", "scratch"))
-        of = {name: [each for each in learning if each.name == name] for name in ("finetune", "scratch")}
+        names = ("finetune", "finetune_equal", "scratch")
+        learning = tuple(self._arm(name, cells) for cells in (2, 5, 10) for name in names)
+        of = {name: [each for each in learning if each.name == name] for name in names}
         finalists = tuple(
             self._contender(label, 10, label, psnr, 60, cost)
             for label, psnr, cost in zip(
@@ -148,7 +149,9 @@ class Findings:
             decision=decide(arms, fields, self.margin_db, BOOTSTRAP),
             kept_seed={"finetune": 1, "finetune_equal": 1, "scratch": 1},
             learning=learning,
-            enough=enough(of["finetune"], of["scratch"], fields, self.margin_db, BOOTSTRAP),
+            enough=tuple(
+                enough(of[name], of["scratch"], fields, self.margin_db, BOOTSTRAP) for name in names[:2]
+            ),
             time_to_quality=time_to_quality(
                 [arm for arm in arms if arm.name == "finetune"],
                 next(arm for arm in arms if arm.name == "scratch"),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from pipelines import report
 from pipelines.page import study_page
-from pipelines.registry.judging import Registered
+from pipelines.registry.pipeline import Registered
 from pipelines.shared.params import Params, read_params
 from sim_models.config import BadInput
 from sim_models.evaluation.consistency import FLAGGED

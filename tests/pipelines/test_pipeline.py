@@ -13,8 +13,10 @@ import yaml
 
 from pipelines import carry, evaluate, matrix, prepare, register, simulate, train, transfer
 from pipelines.cli import app
-from pipelines.registry import promoting
-from pipelines.registry.judging import Registered
+from pipelines.registry import pipeline
+from pipelines.registry.judging import SEEN, SPLIT
+from pipelines.registry.pipeline import Registered
+from pipelines.shared.numbers import only_numbers
 from pipelines.shared.params import read_params
 from pipelines.shared.stage import exit_code
 from sim_models.config import BadInput
@@ -31,6 +33,7 @@ from sim_models.training.distributed import Place, Watch
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, TrainingSettings
 from sim_models.transfer.study import StudyRecord
+from sim_models.transfer.trials import Trials
 
 PARAMS = """
 house: .
@@ -89,6 +92,7 @@ gate:
   absolute: {}
   contradicted_percent: 100.0
 """
+VAL_PSNR = "val_psnr_targetrange_noscale"
 ARMS = ("direct", "finetune", "finetune_equal", "scratch")
 SOURCE, SECOND, CARRIED = "microtubules_unet", "microtubules_again", "ccps_from_microtubules"
 
@@ -210,12 +214,13 @@ def test_nothing_under_way_is_left_behind() -> None:
 
 def test_a_study_records_its_arms_trials_and_choice() -> None:
     record = study_record()
-    assert [arm.name for arm in record.arms] == ["direct", "finetune", "scratch", "finetune_equal"]
+    assert [arm.name for arm in record.arms] == list(ARMS)
     assert [trial.number for trial in record.trials] == [0, 1, 2]
     assert [trial.label for trial in record.trials] == ["none", "enc1", "enc1-dec1"]
     assert sorted(trial.steps for trial in record.trials) == [2, 4, 4]
     assert [(each.name, each.cells) for each in record.learning] == [
-        ("finetune", 1), ("scratch", 1), ("finetune", 3), ("scratch", 3),
+        ("finetune", 1), ("finetune_equal", 1), ("scratch", 1),
+        ("finetune", 3), ("finetune_equal", 3), ("scratch", 3),
     ]  # fmt: skip
     assert (record.chosen, record.decision.verdict) == ("direct", "no difference")
 
@@ -243,11 +248,33 @@ def test_the_matrix_tells_what_a_source_is_worth_on_every_target() -> None:
     means = scores.groupby("arm")["value"].mean()
     assert carried["direct"] == pytest.approx(means["direct"], abs=1e-3)
     assert carried["gain_mean"] == pytest.approx(means["finetune"] - means["direct"], abs=1e-3)
-    assert set(scores["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.test)
+    assert set(scores["cell"]) == set(Prepared.open(Path("data/fields/ccps")).split.val)
+    assert set(table["metric"]) == set(scores["metric"]) == {VAL_PSNR}
     own = table[table["target"] == "microtubules"]
     assert own["own"].all()
     assert own["finetune"].isna().all()
-    assert set(json.loads(Path("reports/matrix.json").read_text())[SOURCE]["ccps"]) == {"direct", "finetune"}
+    numbers = json.loads(Path("reports/matrix.json").read_text())[VAL_PSNR][SOURCE]
+    assert set(numbers["ccps"]) == {"direct", "finetune"}
+
+
+def test_carrying_that_was_cut_short_is_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where it was cut short while it wrote its scores, with the training behind it."""
+    scores, runs = Path(f"reports/carried/{SOURCE}/ccps.csv"), tracker().count({"sim.kind": "carry"})
+    before = scores.read_text()
+    monkeypatch.setattr(carry, "cluster", nullcontext)
+    with monkeypatch.context() as patch:
+        patch.setattr(carry, "write_whole", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            carry.main(SOURCE, "ccps")
+    monkeypatch.setattr(Trials, "_save", _interrupted)  # called after every stretch of training
+    carry.main(SOURCE, "ccps")
+    assert scores.read_text() == before
+    assert tracker().count({"sim.kind": "carry"}) == runs + 1
+    assert list(Path("runs").iterdir()) == []
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_scores_are_of_all_arms_and_baselines_on_the_sealed_cells_alone() -> None:
@@ -277,13 +304,14 @@ def test_curves_hold_every_look_of_every_arm(training: TrainingSettings) -> None
     assert "seconds" not in curves.columns
     by_cells = pd.read_csv(f"reports/curves/{CARRIED}_cells.csv")
     assert set(zip(by_cells["arm"], by_cells["cells"], strict=True)) == {
-        ("finetune", 1), ("scratch", 1), ("finetune", 3), ("scratch", 3),
+        ("finetune", 1), ("finetune_equal", 1), ("scratch", 1),
+        ("finetune", 3), ("finetune_equal", 3), ("scratch", 3),
     }  # fmt: skip
 
 
 def test_mlflow_knows_trainings_trials_and_their_study() -> None:
     here = tracker()
-    fits = 2 * (2 + 2 * 2 + 1)  # seeds x (finalists, two arms with two numbers of cells, the equal budget)
+    fits = 2 * (2 + 3 * 2)  # seeds x (finalists, three arms with two numbers of cells)
     assert here.count({"sim.kind": "training"}) == 2 + fits
     study_id = here.find("sim.kind", "study")
     assert study_id is not None
@@ -302,8 +330,29 @@ def test_every_opening_of_test_cells_is_counted() -> None:
     runs = client_of(here.uri).search_runs(
         [here.experiment_id], "tags.`sim.kind` = 'evaluation'", order_by=["attributes.start_time"]
     )
-    opened = [(run.data.tags["sim.structure"], run.data.tags["sim.test_cells_opened"]) for run in runs]
-    assert opened == [("microtubules", "1"), ("microtubules", "2"), ("ccps", "1")]
+    opened = [(run.info.run_name, run.data.tags["sim.test_cells_opened"]) for run in runs]
+    assert opened == [
+        (f"evaluate {SOURCE}", "1"),
+        (f"evaluate {SECOND}", "2"),
+        ("judge by sim-microtubules version 1", "3"),
+        (f"evaluate {CARRIED}", "1"),
+    ]
+
+
+def test_the_same_look_is_counted_once() -> None:
+    """As where a stage is forced to run again."""
+    before = tracker().count({"sim.kind": "evaluation"})
+    evaluate.main("models", SOURCE)
+    assert tracker().count({"sim.kind": "evaluation"}) == before
+
+
+def test_mlflow_has_the_numbers_of_dvc() -> None:
+    here = tracker()
+    study = here.find("sim.kind", "study")
+    assert study is not None
+    logged = client_of(here.uri).get_run(study).data.metrics
+    metrics = json.loads(Path(f"reports/transfers/{CARRIED}/metrics.json").read_text())
+    assert logged == only_numbers({"study": metrics["study"]})
 
 
 def test_the_first_model_that_passes_is_champion() -> None:
@@ -369,8 +418,8 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def call(name: str, **gate: object) -> None:
         params = read_params()
         changed = params.model_copy(update={"register_as": name, "gate": params.gate.model_copy(update=gate)})
-        for module in (register, promoting):
-            monkeypatch.setattr(module, "read_params", lambda: changed)
+        for module in (register, pipeline):
+            monkeypatch.setattr(module, "read_params", lambda *_: changed)
 
     yield call
     for file, text in kept.items():
@@ -489,6 +538,8 @@ def test_only_where_its_own_test_cells_are_a_version_is_promoted(
     apart("other")
     assert cli("promote", name, 1, "--reason", "x") == 2
     assert "this study registers no 'split-microtubules'" in capsys.readouterr().err
+    assert cli("promote", name, 1, "--reason", "x", "--study", "data") == 2
+    assert "data: is no folder of a study" in capsys.readouterr().err
     apart("split", **LAX)
     Registry.open(Path()).tag(name, 1, {"sim.split": "0" * 64})
     assert cli("promote", name, 1, "--reason", "x") == 2
@@ -499,9 +550,9 @@ def test_only_where_its_own_test_cells_are_a_version_is_promoted(
 def test_a_champion_that_may_have_seen_the_test_cells_is_told_of(apart: Callable[..., None]) -> None:
     apart("seen", **LAX)
     register.main("models", SOURCE)
-    Registry.open(Path()).tag("seen-microtubules", 1, {register.SPLIT: "0" * 64})
+    Registry.open(Path()).tag("seen-microtubules", 1, {SPLIT: "0" * 64})
     register.main("models", SECOND)
-    assert registered(SECOND).verdict.notes == (register.SEEN,)
+    assert registered(SECOND).verdict.notes == (SEEN,)
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:

@@ -98,7 +98,8 @@ def test_a_reason_must_be_given(run: Run, champions: Champions) -> None:
 def test_promotion_needs_a_study_to_judge_by(run: Run, champions: Champions) -> None:
     done = run("registry", "promote", NAME, 1, "--reason", "better")
     assert done.code == 2
-    assert done.err.startswith("error: params.yaml: cannot be read")
+    assert "is no folder of a study, so there are no test cells to judge sim-discs version 1 by" in done.err
+    assert "--study" in done.err
     assert len(champions.history()) == 2
 
 

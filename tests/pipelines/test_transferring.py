@@ -1,6 +1,5 @@
 """`sim-models transfer`: a person's own stacks in, a decision out; interrupted, refused, or done already."""
 
-import json
 import os
 import random
 import shutil
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
+import yaml
 
 from pipelines.cli import app
 from pipelines.own_files.stacks import Stated
@@ -24,13 +25,18 @@ from pipelines.own_study import choosing, onboarding, transferring
 from pipelines.own_study.choosing import Target
 from pipelines.own_study.estimating import plan
 from pipelines.own_study.onboarding import Reading, bring_in, survey
-from pipelines.own_study.study_settings import Changes, fitted, read_settings
-from pipelines.shared.stage import exit_code
+from pipelines.own_study.out_folder import Place
+from pipelines.own_study.study_settings import DEFAULTS, Changes, fitted, read_settings
+from pipelines.registry.own import OwnStudy, TransferRecord
+from pipelines.registry.registering import Candidate
+from pipelines.shared.stage import digest, exit_code
 from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder
 from sim_models.restorer import Restorer
 from sim_models.samples import Share
+from sim_models.sources.layouts import ome_fields
 from sim_models.sources.prepared import Prepared
+from sim_models.sources.split import Split
 from sim_models.tracking.registry import Registry
 from sim_models.tracking.runs import client_of
 from sim_models.training.job import Job, lay_out
@@ -229,8 +235,8 @@ def test_steps_of_a_plan_are_those_that_are_trained() -> None:
     study = read_settings(None, changes).study  # rungs 3, 6, 10; a third of the trials goes on
     planned = plan(study, [1, 3], stages=4)
     assert planned.search.steps == 4 * 3 + 2 * 3 + 1 * 4
-    # finalists and the curve of fine-tuning; scratch at two sizes and finetune_equal
-    assert planned.fits.steps == 2 * 10 * (3 + 1) + 2 * 100 * 3
+    # finalists and the curve of fine-tuning; scratch and finetune_equal at two sizes
+    assert planned.fits.steps == 2 * 10 * (3 + 1) + 2 * 100 * 4
 
 
 # ---- a study
@@ -244,11 +250,32 @@ class Home:
     target: Path
 
     def call(self, *options: object) -> int:
-        arguments = ["transfer", "--source", "model", "--target", self.target, "--out", "out", *options]
+        given = ["--source", "model", "--target", self.target, "--out", "out", "--settings", "settings.yaml"]
+        return self._run("transfer", *given, *options)
+
+    def promote(self, name: str, version: int, study: str = "out") -> int:
+        return self._run("registry", "promote", name, version, "--reason", "tried", "--study", study)
+
+    def _run(self, *arguments: object) -> int:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)
             patch.setattr(transferring, "cluster", nullcontext)  # that of all tests runs already
             return exit_code(lambda: app(list(map(str, arguments)), standalone_mode=False))
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(f"sqlite:///{self.folder / 'mlflow.db'}")
+
+    @property
+    def record(self) -> TransferRecord:
+        return OwnStudy.open(self.folder / "out").record
+
+    def opened(self) -> list[str]:
+        """Runs in which test cells were opened."""
+        client = client_of(self.registry.uri)
+        (experiment,) = (each for each in client.search_experiments() if each.name == "transfer")
+        found = client.search_runs([experiment.experiment_id], "tags.`sim.kind` = 'evaluation'")
+        return [run.info.run_name for run in reversed(found)]
 
     @property
     def study(self) -> StudyRecord:
@@ -256,12 +283,34 @@ class Home:
 
 
 @pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory, make_field: Callable[..., Field]) -> Path:
+    """Prepared fields with as many test cells as an interval takes."""
+    folder = tmp_path_factory.mktemp("target") / "discs"
+    cells = [f"cell_{cell:03d}" for cell in range(7)]
+    for cell in range(7):
+        for level, photons in {"low": 20.0, "high": 200.0}.items():
+            ome_fields.write(folder, make_field(cell, level, photons))
+    Prepared.seal(
+        folder, "discs", Split(train=tuple(cells[:3]), val=tuple(cells[3:4]), test=tuple(cells[4:]))
+    )
+    return folder
+
+
+def lax_settings() -> dict[str, Any]:
+    """The shipped ones, with a gate that lets everything through that is as good as the champion."""
+    settings: dict[str, Any] = yaml.safe_load(DEFAULTS.read_text())
+    settings["gate"] |= {"above_baseline": {"bicubic": -100.0}, "contradicted_percent": 100.0}
+    return settings
+
+
+@pytest.fixture(scope="module")
 def make_home(
-    job: Job, prepared_folder: Path, tmp_path_factory: pytest.TempPathFactory, _empty_database: Path
+    job: Job, target: Path, tmp_path_factory: pytest.TempPathFactory, _empty_database: Path
 ) -> Callable[[], Home]:
     def make() -> Home:
         folder = tmp_path_factory.mktemp("home")
         shutil.copy(_empty_database, folder / "mlflow.db")
+        (folder / "settings.yaml").write_text(yaml.safe_dump(lax_settings()))
         bench = lay_out(job)
         for sample in bench.samples.whole(Share()):
             bench.network.train()(sample.input)
@@ -269,7 +318,7 @@ def make_home(
         Restorer(job.recipe, bench.network, bench.normaliser, bench.card, bench.channels).save(
             folder / "model"
         )
-        return Home(folder, prepared_folder)
+        return Home(folder, target)
 
     return make
 
@@ -310,8 +359,11 @@ def test_every_trial_and_fit_is_a_run_below_that_of_the_study(ended: Home) -> No
     assert {each.data.tags["mlflow.parentRunId"] for each in below} == {study.info.run_id}
     kinds = [each.data.tags["sim.kind"] for each in below]
     assert (kinds.count("trial"), kinds.count("evaluation")) == (3, 1)
-    assert kinds.count("training") == len(ended.study.finalists) + len(ended.study.arms) - 1 + 2
-    assert "val_psnr_scratch" in study.data.metrics
+    assert kinds.count("training") == len(ended.study.finalists) + len(ended.study.learning)
+    assert "study.val_psnr.scratch" in study.data.metrics
+    (look,) = (each for each in below if each.data.tags["sim.kind"] == "evaluation")
+    assert look.data.tags["sim.test_cells_opened"] == "1"
+    assert "test_psnr_targetrange_noscale_bicubic" in look.data.metrics
 
 
 def test_a_study_that_has_ended_is_not_done_again(ended: Home, capfd: pytest.CaptureFixture[str]) -> None:
@@ -325,20 +377,147 @@ def test_a_study_that_has_ended_is_not_done_again(ended: Home, capfd: pytest.Cap
     assert "holds a study that has ended, of other settings" in capfd.readouterr().err
     assert (ended.folder / "out" / "study.json").stat().st_mtime_ns == stamp
     assert not (ended.folder / "out" / ".work").exists()
+    assert len(ended.opened()) == 1
 
 
 def test_the_chosen_model_is_registered_as_a_candidate(
-    ended: Home, capfd: pytest.CaptureFixture[str]
+    ended: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended.call(*TINY, "--register", "sim-discs") == 0
-    assert "registered sim-discs version 1 @candidate" in capfd.readouterr().out
-    registry = Registry(f"sqlite:///{ended.folder / 'mlflow.db'}")
+    """Like a model of the pipeline: with tags, what the gate says, and a card with what fails."""
+    assert ended.call(*TINY, "--register", "sim-discs", "--licence", "CC BY 4.0") == 0
+    said = capfd.readouterr().out
+    assert "registered sim-discs version 1 @candidate; gate: 3 of 3 checks passed\n" in said
+    assert "sim-models registry promote sim-discs 1 --study out" in said
+    registry, chosen = ended.registry, ended.study.chosen
     assert (registry.holder("sim-discs", "candidate"), registry.champions()) == (1, {})
-    record = json.loads((ended.folder / "out" / "transfer.json").read_text())
-    assert record["registered"] == "sim-discs version 1"
-    assert registry.find("sim-discs", "sim.study_run", record["run_id"]) == 1
+    assert ended.record.registered == "sim-discs version 1"
+    tags = registry.version("sim-discs", 1).tags
+    assert (tags["sim.licence"], tags["sim.arm"], tags["sim.study"]) == ("CC BY 4.0", chosen, "transfer")
+    assert tags["sim.data"] == ended.record.data
+    assert {"sim.split", "sim.gate", "sim.code", "sim.test.psnr_targetrange_noscale"} <= set(tags)
+    card = registry.card("models:/sim-discs/1", tmp_path)
+    assert {file.name for file in card.iterdir()} == {
+        "card.md", f"worst_{chosen}_high.png", f"worst_{chosen}_low.png",
+    }  # fmt: skip
+    assert "Licence of the data: CC BY 4.0." in (card / "card.md").read_text()
     assert ended.call(*TINY, "--register", "sim-discs") == 0
     assert "registered before" in capfd.readouterr().out
+
+
+def test_a_registration_that_was_killed_makes_no_second_version(
+    ended: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Candidate, "describe", killed)
+        with pytest.raises(SystemExit):
+            ended.call(*TINY, "--register", "sim-killed")
+    assert ended.record.registered != "sim-killed version 1"
+    assert ended.call(*TINY, "--register", "sim-killed") == 0
+    assert ended.record.registered == "sim-killed version 1"
+    (version,) = ended.registry.versions("sim-killed")
+    assert "sim.gate" in version.tags
+
+
+@pytest.fixture
+def spoiled(ended: Home, tmp_path: Path) -> Callable[[str, int], int]:
+    """Registers the chosen model with its weights changed by chance, as made from the same stacks."""
+
+    def register(name: str, seed: int) -> int:
+        restorer = Restorer.load(ended.folder / "out" / "arms" / ended.study.chosen)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for parameter in restorer.network.parameters():
+                parameter += 0.3 * torch.randn_like(parameter)
+        restorer.save(tmp_path / f"spoiled_{seed}")
+        record = ended.record
+        stack = Prepared.open(ended.target).fields("val")[0].image("raw")
+        tags = {"sim.split": record.split, "sim.data": record.data}
+        folder = tmp_path / f"spoiled_{seed}"
+        return ended.registry.register(folder, name, record.run_id, tags, "", {"raw": stack})
+
+    return register
+
+
+def test_a_version_is_promoted_by_its_study_and_a_worse_one_refused(
+    ended: Home, spoiled: Callable[[str, int], int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "sim-judged"
+    assert ended.call(*TINY, "--register", name) == 0
+    before = ended.opened()
+    assert ended.promote(name, 1) == 0
+    assert f"{name} version 1 is champion; gate: " in capfd.readouterr().out
+    worse = spoiled(name, 1)
+    assert ended.promote(name, worse) == 3
+    told = capfd.readouterr().err
+    assert "surely more than -0.1 from champion" in told
+    assert told.rstrip().endswith("version 1 stays champion")
+    assert ended.registry.holder(name, "champion") == 1
+    assert ended.opened() == [
+        *before, f"judge {name} version 1", f"judge {name} version {worse} by version 1",
+    ]  # fmt: skip
+    assert ended.promote(name, worse) == 3
+    assert len(ended.opened()) == len(before) + 2, "the same look"
+
+
+def test_only_by_the_cells_of_its_own_study_a_version_is_promoted(
+    ended: Home, spoiled: Callable[[str, int], int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "sim-elsewhere"
+    assert spoiled(name, 2) == 1
+    assert ended.promote(name, 1, "model") == 2
+    assert "model: is no folder of a study" in capfd.readouterr().err
+    ended.registry.tag(name, 1, {"sim.data": "others"})
+    assert ended.promote(name, 1) == 2
+    assert f"{name} version 1 was not made from the stacks of this study" in capfd.readouterr().err
+    ended.registry.tag(name, 1, {"sim.data": ended.record.data, "sim.split": "0" * 64})
+    assert ended.promote(name, 1) == 2
+    assert "it may have learned from these test cells" in capfd.readouterr().err
+
+
+def test_fields_that_have_changed_judge_nothing(
+    ended: Home, spoiled: Callable[[str, int], int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A person's own prepared fields stay where they are, so they may change."""
+    assert not (ended.folder / "out" / "fields").exists()
+    assert ended.record.fields == str(ended.target.resolve())
+    version = spoiled("sim-changed", 3)
+    stray = ended.target / "cell_000" / "note.txt"
+    stray.write_text("bleached")
+    assert ended.promote("sim-changed", version) == 2
+    assert "no longer the fields that the study in out was made with" in capfd.readouterr().err
+    stray.unlink()
+    gone = ended.target.rename(ended.target.with_name("elsewhere"))
+    assert ended.promote("sim-changed", version) == 2
+    assert "the fields of the study in out are gone" in capfd.readouterr().err
+    gone.rename(ended.target)
+
+
+def test_fields_that_were_made_for_a_study_stay_with_it(ended: Home, tmp_path: Path) -> None:
+    """Also where the folder is taken elsewhere."""
+    place = Place(tmp_path / "out")
+    fields = place.work / "fields" / "digest" / "discs"
+    shutil.copytree(ended.target, fields)
+    result = place.fresh("result")
+    (result / "study.json").write_text("{}")
+    kept = {"fields": "fields", "fields_digest": digest(fields)}
+    place.move(result, fields, ended.record.model_copy(update=kept))
+    place.clear()
+    moved = place.out.rename(tmp_path / "moved")
+    assert sorted(path.name for path in moved.iterdir()) == ["fields", "study.json", "transfer.json"]
+    sealed = OwnStudy.open(moved).sealed()
+    assert (sealed.prepared.structure, len(sealed.prepared.split.test)) == ("discs", 3)
+
+
+def test_a_record_that_cannot_be_read_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "transfer.json").write_text('{"made_by": "sim-models transfer"}')
+    with pytest.raises(BadInput, match=r"transfer.json: key: Field required"):
+        OwnStudy.open(tmp_path)
+    (tmp_path / "transfer.json").write_text("{")
+    with pytest.raises(BadInput, match=r"transfer.json: cannot be read"):
+        OwnStudy.open(tmp_path)
 
 
 def test_champions_that_fit_are_sources_that_nobody_has_to_name(
@@ -349,8 +528,8 @@ def test_champions_that_fit_are_sources_that_nobody_has_to_name(
     if registry.holder("sim-discs", "candidate") is None:
         assert ended.call(*TINY, "--register", "sim-discs") == 0
     client_of(registry.uri).set_registered_model_alias("sim-discs", "champion", "1")  # as by hand
-    (champion,) = choosing.champions(tmp_path / "sources")
-    assert champion.name == "sim-discs version 1"
+    found = {each.name: each for each in choosing.champions(tmp_path / "sources")}
+    champion = found["sim-discs version 1"]
     untrained("deconoising").save(tmp_path / "other")
     (other,) = choosing.named([str(tmp_path / "other")], tmp_path / "sources")
     target = Target.of(Prepared.open(ended.target))

@@ -354,6 +354,54 @@ def test_claims_of_the_dead_do_not_count(champions: Champions, monkeypatch: pyte
         still_mine()
 
 
+class Clock:
+    """Time that passes only in sleep, and where a test says so."""
+
+    def __init__(self, woken: Callable[[], None]) -> None:
+        self.now, self.woken = 1e9, woken
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = time
+
+    def sleep(self, _seconds: float) -> None:
+        self.now += 300
+        self.woken()
+
+
+@pytest.fixture
+def waited(champions: Champions, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A lock of somebody who gives it back after ten minutes."""
+    client, key = client_of(champions.registry.uri), f"{lock.CLAIM}bob"
+
+    def woken() -> None:
+        if clock.now >= 1e9 + 600:
+            client.delete_registered_model_tag(NAME, key)
+
+    clock = Clock(woken)
+    client.set_registered_model_tag(NAME, key, json.dumps({"ticket": 1, "who": "bob", "since": clock.now}))
+    monkeypatch.setattr(lock, "time", clock)
+    return clock
+
+
+def test_waiting_is_no_time_of_holding(champions: Champions, waited: Clock) -> None:
+    with lock.claim(champions.registry.uri, NAME) as still_mine:
+        waited.now += lock.EXPIRES_S / 2 - 1
+        still_mine()
+        waited.now += 2
+        with pytest.raises(BadInput, match="held for too long"):
+            still_mine()
+
+
+def test_a_claim_that_expired_while_it_waited_is_not_revived(
+    champions: Champions, waited: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "EXPIRES_S", 200.0)
+    with pytest.raises(BadInput, match="was taken away"), lock.claim(champions.registry.uri, NAME):
+        pass
+
+
 def test_who_held_a_claim_for_too_long_changes_nothing(
     champions: Champions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from sim_models.config import BadInput
 from sim_models.evaluation.gate import Check, Verdict
 from sim_models.field import Field, Image
 from sim_models.restorer import Restorer
+from sim_models.tracking import runs
 from sim_models.tracking.champions import Champions
 from sim_models.tracking.registry import CANDIDATE, CHAMPION, Registry
 from sim_models.tracking.runs import WEIGHTS, Tracker, client_of
@@ -142,6 +143,21 @@ def test_found_by_its_weights(registered: Registered) -> None:
     assert registry.find(NAME, WEIGHTS, registered.restorer.weights_sha256) == registered.version
     assert registry.find(NAME, WEIGHTS, "other") is None
     assert registry.find("sim-nothing", WEIGHTS, registered.restorer.weights_sha256) is None
+
+
+def test_listings_are_read_to_their_last_page(mlflow_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PAGE", 1)
+    registry = Registry.open(mlflow_root)
+    client = client_of(registry.uri)
+    for name in ("sim-a", "sim-b", "sim-c"):
+        client.create_registered_model(name)
+        for number in (1, 2, 3):
+            client.create_model_version(name, (mlflow_root / "nothing").as_uri(), tags={WEIGHTS: str(number)})
+        client.set_registered_model_alias(name, CHAMPION, "1")
+    assert registry.names() == ["sim-a", "sim-b", "sim-c"]
+    assert registry.champions() == {"sim-a": 1, "sim-b": 1, "sim-c": 1}
+    assert [version.number for version in registry.versions("sim-c")] == [1, 2, 3]
+    assert [registry.find("sim-b", WEIGHTS, str(number)) for number in (1, 2, 3)] == [1, 2, 3]
 
 
 def test_aliases_and_tags(registered: Registered) -> None:

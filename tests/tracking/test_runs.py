@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sim_models.config import BadInput
+from sim_models.tracking import runs
 from sim_models.tracking.runs import (
     KEY,
     WEIGHTS,
@@ -126,6 +127,13 @@ def test_counting_asks_for_all_tags(tracker: Tracker) -> None:
         made(tracker, key, {"sim.kind": "evaluation", "sim.split": split})
     made(tracker, "four", {"sim.kind": "training", "sim.split": "s1"})
     assert tracker.count({"sim.kind": "evaluation", "sim.split": "s1"}) == 2
+
+
+def test_counting_reads_every_page(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PAGE", 2)
+    for key in range(5):
+        made(tracker, str(key), {"sim.kind": "evaluation"})
+    assert tracker.count({"sim.kind": "evaluation"}) == 5
 
 
 def test_an_experiment_is_opened_again(tracker: Tracker, mlflow_root: Path) -> None:

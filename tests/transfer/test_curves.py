@@ -33,8 +33,8 @@ def line(name: str, psnrs: Sequence[float], scatter: Sequence[float] = (0.0, 0.0
     [
         ((30.0, 30.0, 30.0), (30.0, 30.0, 30.0), (1, 1, 1)),
         ((28.0, 29.95, 30.0), (25.0, 27.0, 29.0), (2, 2, None)),
-        ((28.0, 29.0, 30.0), (25.0, 29.0, 31.0), (5, None, 2)),
-        ((28.0, 29.0, 30.0), (20.0, 22.0, 28.05), (5, 1, None)),
+        ((28.0, 29.0, 30.0), (25.0, 29.0, 31.0), (None, None, 2)),
+        ((28.0, 29.0, 30.0), (20.0, 22.0, 28.05), (None, 1, None)),
         ((30.5, 29.0, 30.0), (20.0, 22.0, 24.0), (1, 1, None)),  # fewer cells may happen to be better
     ],
 )
@@ -42,16 +42,16 @@ def test_the_fewest_cells_within_the_margin_are_enough(
     finetune: tuple[float, ...], scratch: tuple[float, ...], expected: tuple[int | None, ...]
 ) -> None:
     found = enough(line("finetune", finetune), line("scratch", scratch), CELLS, 0.1, BOOTSTRAP)
-    assert (found.finetune, found.matches_scratch, found.scratch_catches_up) == expected
+    assert (found.of_itself, found.matches_scratch, found.scratch_catches_up) == expected
 
 
 def test_what_is_as_good_only_on_average_is_not_surely_enough() -> None:
     finetune = line("finetune", (30.0, 30.0, 30.0), scatter=(2.0, 0.0, 0.0))
     found = enough(finetune, line("scratch", (20.0, 20.0, 20.0)), CELLS, 0.1, BOOTSTRAP)
-    assert found.finetune == 2
+    assert found.of_itself == 2
 
 
-def test_with_two_validation_cells_nothing_but_all_is_surely_enough() -> None:
+def test_with_two_validation_cells_nothing_is_surely_enough() -> None:
     def two(each: Contender) -> Contender:
         repeats = tuple(repeat.model_copy(update={"psnrs": repeat.psnrs[:2]}) for repeat in each.repeats)
         return each.model_copy(update={"repeats": repeats})
@@ -59,7 +59,7 @@ def test_with_two_validation_cells_nothing_but_all_is_surely_enough() -> None:
     same = [two(each) for each in line("finetune", (30.0, 30.0, 30.0))]
     scratch = [two(each) for each in line("scratch", (20.0, 20.0, 20.0))]
     found = enough(same, scratch, CELLS[:2], 0.1, BOOTSTRAP)
-    assert found == Enough(finetune=5, matches_scratch=None, scratch_catches_up=None)
+    assert found == Enough(arm="finetune", of_itself=None, matches_scratch=None, scratch_catches_up=None)
 
 
 def with_curves(name: str, *curves: Sequence[float]) -> Contender:
@@ -87,7 +87,7 @@ SCRATCH = with_curves("scratch", (20, 25, 31, 30), (20, 25, 29, 28))
 
 def test_the_first_look_counts_at_which_the_quality_is_reached() -> None:
     found = time_to_quality([with_curves("finetune", (29, 30, 29, 32), (30, 20), (29, 29, 30))], SCRATCH)
-    assert (found.quality_db, found.scratch_steps, found.scratch_seconds) == (30, 30, 4)
+    assert (found.quality_db, found.scratch_steps, found.scratch_seconds) == (30, 30, 3)
     assert (found.reached, found.seeds) == (3, 3)
     assert (found.steps, found.seconds) == (20, 2)
     assert found.share == pytest.approx(2 / 3)

@@ -20,7 +20,8 @@ from sim_models.sources.layouts import ome_fields
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.split import Split
 from sim_models.training.job import Job, fields_of, lay_out
-from sim_models.training.loop import DIVERGED_DB, TrainingSettings, mean_psnr
+from sim_models.training.loop import DIVERGED_DB, State, TrainingSettings, mean_psnr
+from sim_models.transfer import study as studying
 from sim_models.transfer.search import SearchSettings, Stretch, TrialRecord
 from sim_models.transfer.study import ARMS, Costs, Listener, Sources, Study, StudyRecord, StudySettings
 from sim_models.transfer.trials import Trials
@@ -187,12 +188,14 @@ def test_learning_curves_end_with_the_arms(done: Done) -> None:
     learning = done.record.learning
     assert [(each.name, each.cells) for each in learning] == [
         ("finetune", 1),
+        ("finetune_equal", 1),
         ("scratch", 1),
         ("finetune", 3),
+        ("finetune_equal", 3),
         ("scratch", 3),
     ]
-    assert learning[2] == done.record.arm("finetune")
-    assert learning[3] == done.record.arm("scratch")
+    for each in learning[3:]:
+        assert each == done.record.arm(each.name)
 
 
 def test_the_winner_among_the_finalists_is_what_is_fine_tuned(done: Done) -> None:
@@ -312,7 +315,48 @@ def test_a_search_in_which_everything_diverged_is_told_in_a_sentence(
         curve=(),
     )
     with pytest.raises(BadInput, match=r"every trial of the search diverged; lower search.learning_rates"):
-        Heard().study(settings, target, Path("nowhere"))._finalists(job, [lost], Costs())
+        Heard().study(settings, target, Path("nowhere")).choose_range(job, [lost], Costs())
+
+
+def stretch(job: Job, psnr: float | None) -> Stretch:
+    """What came of a job with two light levels: this quality everywhere, or nothing."""
+    looked = DIVERGED_DB if psnr is None else psnr
+    curve = [(2, {"val_psnr": looked, "seconds": 0.1})]
+    state = State(weights={}, step=2, best_step=2, best_psnr=looked, curve=curve)
+    return Stretch(state, trainable=1.0, psnrs=() if psnr is None else (psnr,) * 2 * len(VALIDATION))
+
+
+def test_a_seed_that_diverged_ends_no_study(settings: StudySettings, target: Prepared, job: Job) -> None:
+    heard = Heard()
+    study = heard.study(settings, target, Path("nowhere"))
+    jobs = [study._with_seed(job, seed, 3) for seed in (1, 2)]
+    found = study._contender("finetune", jobs, [stretch(job, 30.0), stretch(job, None)], 3, Costs())
+    assert (found.diverged, found.val_psnr) == ((2,), pytest.approx(30))
+    assert len(heard.fits) == 2, "whoever listens hears of it as well"
+    few = study._contender("finetune", jobs, [stretch(job, None)] * 2, 1, Costs())
+    assert few.diverged == (1, 2)
+    with pytest.raises(BadInput, match="finetune with all 3 cells diverged with every seed"):
+        study._contender("finetune", jobs, [stretch(job, None)] * 2, 3, Costs())
+
+
+def tried(number: int, end: int, psnr: float, tflop: float) -> TrialRecord:
+    frozen = FreezeRange(start=0, end=end)
+    return TrialRecord(
+        number=number, frozen=frozen, label=str(end), learning_rate=1e-3, val_psnr=psnr, pruned=False, steps=4,
+        seconds=1.0, tflop=tflop, whole_tflop=tflop, trainable=1.0, curve=(),
+    )  # fmt: skip
+
+
+def test_finalists_come_from_both_ends_of_what_is_good_enough() -> None:
+    """The best, then the cheapest that may be as good; what is cheap and bad is no finalist before what is good."""
+    trials = [
+        tried(0, 0, 31.1, 9), tried(1, 1, 31.0, 8), tried(2, 2, 30.98, 6), tried(3, 3, 30.95, 4),
+        tried(4, 4, 29.0, 1), tried(5, 5, 30.99, 9),
+    ]  # fmt: skip
+    ended = sorted(trials, key=lambda trial: -trial.val_psnr)
+    assert [each.end for each in studying._ranges(ended, 0.1)] == [1, 3, 2, 5, 4]
+    assert [each.end for each in studying._ranges(ended, 0.0)][:2] == [1, 5]
+    assert studying._ranges(ended[:1], 0.1) == []
 
 
 @pytest.mark.parametrize(

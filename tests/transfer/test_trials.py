@@ -160,6 +160,15 @@ def test_the_restorer_has_the_best_weights_and_its_parent(fine_tune: Job, tmp_pa
     assert restorer.card.parent == Restorer.load(Path(str(fine_tune.source))).weights_sha256
 
 
+def test_what_comes_back_holds_no_weights_but_they_are_kept(fine_tune: Job, tmp_path: Path) -> None:
+    """A study has hundreds of them, of networks that may be large."""
+    trials = Trials(tmp_path / "kept")
+    for done in (trials.finish([fine_tune]), trials.finish([fine_tune])):
+        (stretch,) = done
+        assert (stretch.state.weights, stretch.state.best_weights, stretch.state.optimiser) == ({}, {}, None)
+        assert trials.restorer(fine_tune, stretch).network.num_parameters > 0
+
+
 def test_random_weights_of_two_seeds_do_not_share_what_their_frozen_stages_make(
     job: Job, tmp_path: Path
 ) -> None:
