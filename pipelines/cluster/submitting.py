@@ -55,6 +55,7 @@ def submit(options: Options) -> None:
         WorkFailed: if the job was submitted and failed.
     """
     root, study = _places(options)
+    made = _outputs(options)
     if options.attach is not None:
         _attach(options, options.attach)
         return
@@ -65,7 +66,7 @@ def submit(options: Options) -> None:
         _dry(options, study)
         return
     jobs = _jobs(options)
-    _refuse_unpushed(options)
+    _refuse_unpushed(options, made)
     with tempfile.TemporaryDirectory(prefix="sim_models_") as folder:
         upload.copy(Path(folder))
         ready = [
@@ -153,7 +154,7 @@ def _jobs(options: Options) -> "Jobs":
     return Jobs(options.address)
 
 
-def _refuse_unpushed(options: Options) -> None:
+def _refuse_unpushed(options: Options, own: set[str]) -> None:
     """What lies here and not in the remote would be computed again, or be missing."""
     ended = dvc(["status", "--cloud", "--with-deps", "--json", *options.stages], options.study, show=False)
     if ended.code:
@@ -161,7 +162,6 @@ def _refuse_unpushed(options: Options) -> None:
             f"DVC's remote does not answer from here: {ended.reason}; declare one in .dvc/config; {ADVICE}"
         )
     states: dict[str, str] = json.loads(ended.out or "{}")
-    own = _outputs(options)
     here = sorted(name for name, state in states.items() if state == "new" and name not in own)
     if not here:
         return
@@ -177,13 +177,26 @@ def _refuse_unpushed(options: Options) -> None:
 
 
 def _outputs(options: Options) -> set[str]:
-    """What the stages themselves make, as `dvc status` names it."""
+    """What the stages themselves make, as `dvc status` names it.
+
+    Raises:
+        BadInput: if there is no such stage.
+    """
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with contextlib.chdir(options.study), Repo() as repo:
-        return {
-            str(out) for name in options.stages for stage in repo.stage.collect(name) for out in stage.outs
-        }
+    try:
+        with contextlib.chdir(options.study), Repo() as repo:
+            return {
+                str(out)
+                for name in options.stages
+                for stage in repo.stage.collect(name)
+                for out in stage.outs
+            }
+    except DvcException as error:
+        raise BadInput(
+            f"{options.study / 'dvc.yaml'}: {error}; `dvc stage list` tells which stages there are"
+        ) from None
 
 
 def _torch(root: Path) -> str:

@@ -82,6 +82,7 @@ def test_secrets_and_large_files_are_refused(run: Callable[..., Outcome], projec
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
+        (("two", "--dry-run"), "`dvc stage list` tells"),
         (("one; rm -rf /",), "is no name of a stage"),
         (("one", "--storage", "shared"), "from the root"),
         (("one", "--study", "studies/none"), "has no dvc.yaml"),
