@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-cluster test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer verdicts benchmark-recon recon-runner clean
+.PHONY: help setup repro submit test test-cluster test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer verdicts benchmark-recon recon-runner clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -20,8 +20,12 @@ $(READY): pyproject.toml requirements.lock infra/setup.sh
 	touch $@
 
 repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than the one in params.yaml
-	@$(IN_VENV) cd $(STUDY) && mkdir -p transfers reports/transfers reports/carried && time dvc repro
+	@$(IN_VENV) cd $(STUDY) && mkdir -p transfers reports/transfers reports/carried && \
+	  time python -m pipelines.shared.dvc_command repro
 	@echo "Report: $(STUDY)/reports/index.html. Runs and models: make ui"
+
+submit: $(READY)  ## run STAGE=train@NAME on a Ray cluster; ADDRESS=http://head:8265 STUDY=... ARGS="--workers 8 --dry-run"
+	@$(IN_VENV) sim-models submit $(STAGE) --study $(STUDY) $(if $(ADDRESS),--address $(ADDRESS)) $(ARGS)
 
 test: $(READY)  ## pass the tests, but for those that take minutes
 	@$(IN_VENV) pytest

@@ -24,6 +24,14 @@ class Refused(BadInput):
     """What a person asked for was understood, and a rule forbids it: one sentence that says which."""
 
 
+class NotReady(BadInput):
+    """Something that must stand before work can begin does not: one sentence that says what to do."""
+
+
+class WorkFailed(BadInput):
+    """Work that was well begun, elsewhere, ended badly: one sentence that says where to look."""
+
+
 class Settings(BaseModel):
     """Base of everything that is read from `params.yaml` or stored as JSON beside weights."""
 

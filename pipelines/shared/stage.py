@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sim_models.config import BadInput, Refused
+from sim_models.config import BadInput, NotReady, Refused, WorkFailed
 
 DATA = Path("data")
 MODELS = Path("models")
@@ -19,8 +19,9 @@ REPORTS = Path("reports")
 RUNS = Path("runs")
 """checkpoints and studies under way; what lets an interrupted stage go on; DVC does not know it"""
 
-BAD_INPUT, REFUSED, INTERRUPTED = 2, 3, 130
-
+WORK_FAILED, BAD_INPUT, REFUSED, NOT_READY, INTERRUPTED = 1, 2, 3, 4, 130
+CODES = {WorkFailed: WORK_FAILED, Refused: REFUSED, NotReady: NOT_READY}
+"""exit codes of bad input of a kind of its own"""
 
 PR_SET_PDEATHSIG = 1
 """`prctl(2)`: the signal to get when the parent dies"""
@@ -40,12 +41,15 @@ def _end_with_parent() -> None:
 
 
 def exit_code(work: Callable[[], None]) -> int:
-    """Do `work`; bad input becomes one sentence on stderr and exit code 2 (3 where a rule forbids it), no traceback."""
+    """Do `work`; bad input becomes one sentence on stderr and exit code 2, no traceback.
+
+    3 is for what a rule forbids, 4 for what is not ready, 1 for work that failed elsewhere.
+    """
     try:
         work()
     except BadInput as error:
         print(f"error: {error}{_advice(error)}", file=sys.stderr)
-        return REFUSED if isinstance(error, Refused) else BAD_INPUT
+        return CODES.get(type(error), BAD_INPUT)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED

@@ -245,7 +245,10 @@ def code_version(root: Path) -> dict[str, str]:
     """Tags that name the commit, with a mark where the working tree differs from it."""
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
-        return {COMMIT: "unknown"}
+        # On a cluster the code lies without git; whoever sent it there says what it is.
+        sent = {COMMIT: os.environ.get("SIM_MODELS_COMMIT", "unknown")}
+        changed = os.environ.get("SIM_MODELS_CODE_CHANGED")
+        return {**sent, "sim.code_changed": changed} if changed else sent
     changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "sim_models", "pipelines")
     return {COMMIT: commit, "sim.code_changed": str(bool(changed)).lower()}
 

@@ -21,6 +21,8 @@ from sim_models.tracking.runs import (
     flatten,
 )
 
+PASSWORD = "hunter2"
+
 
 @pytest.fixture
 def tracker(mlflow_root: Path) -> Tracker:
@@ -142,23 +144,23 @@ def test_an_experiment_is_opened_again(tracker: Tracker, mlflow_root: Path) -> N
 def test_a_server_where_nobody_answers_is_refused_at_once_and_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://somebody:{PASSWORD}@127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(
         BadInput, match=r"no MLflow server answers at MLFLOW_TRACKING_URI=http://127.0.0.1:9"
     ) as told:
         Tracker.open("test", tmp_path)
     assert time.monotonic() - started < 6
-    assert "hunter2" not in str(told.value)
+    assert PASSWORD not in str(told.value)
 
 
 def test_an_address_that_takes_no_runs_is_refused_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://somebody:hunter2@127.0.0.1/runs")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"ftp://somebody:{PASSWORD}@127.0.0.1/runs")
     with pytest.raises(BadInput, match=r"ftp://127.0.0.1/runs names no server or database") as told:
         Tracker.open("test", tmp_path)
-    assert "hunter2" not in str(told.value)
+    assert PASSWORD not in str(told.value)
 
 
 def test_no_secret_of_the_environment_is_logged(mlflow_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
