@@ -26,6 +26,8 @@ SETTINGS = {
     # A busy machine takes its time.
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "180",
     "RAY_worker_register_timeout_seconds": "180",
+    "RAY_raylet_start_wait_time_s": "90",
+    "RAY_agent_register_timeout_ms": "180000",
 }
 
 
@@ -57,6 +59,7 @@ def head(
 
 
 def worker(
+    folder: Path,
     number: int,
     cpus: int,
     ports: Iterator[int],
@@ -66,8 +69,11 @@ def worker(
     log: Path,
     token: str,
 ) -> Service:
-    """Say how to serve a worker node, numbered from 1."""
-    options = [f"--address={address(0)}:{gcs}", f"--num-cpus={cpus}"]
+    """Say how to serve a worker node, numbered from 1, with a folder of its own, as on a machine of its own.
+
+    In a common one nodes that start at once take each other's sockets, and one takes away what another has unpacked.
+    """
+    options = [f"--address={address(0)}:{gcs}", f"--temp-dir={folder}", f"--num-cpus={cpus}"]
     return _node(number, options, ports, environment, log, lambda: address(number) in alive(dashboard, token))
 
 

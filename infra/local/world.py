@@ -140,7 +140,15 @@ def local_cluster(folder: Path, nodes: int = 2, cpus: int = 1) -> Iterator[World
         workers = [
             launch(
                 ray_nodes.worker(
-                    number, cpus, free, gcs, dashboard, on_nodes, logs / f"ray-node-{number}.log", token
+                    run / f"ray{number}",
+                    number,
+                    cpus,
+                    free,
+                    gcs,
+                    dashboard,
+                    on_nodes,
+                    logs / f"ray-node-{number}.log",
+                    token,
                 )
             )
             for number in range(1, nodes + 1)

@@ -29,6 +29,8 @@ PATIENCE_S = 120.0
 """as long as a cluster that does not answer is asked again"""
 NO_AGENT = "No available agent"
 """what Ray says where a node does not yet take jobs"""
+LOCKED = (401, 403)
+"""answers of a door that wants a token, which Ray's own client brings"""
 ANSWER_S = 10.0
 """as long as an answer to one question may take"""
 
@@ -60,12 +62,13 @@ class Jobs:
             raise BadInput(f"--address {address}: must be that of Ray's dashboard, as http://head:8265")
         try:
             answer = requests.get(f"{address.rstrip('/')}/api/version", timeout=ANSWER_S)
-            answer.raise_for_status()
-            self.version = str(answer.json().get("ray_version", "unknown"))
-        except (requests.RequestException, ValueError) as error:
+            if answer.status_code not in LOCKED:
+                answer.raise_for_status()
+        except requests.RequestException as error:
             raise NotReady(
                 f"no Ray cluster answers at {address} ({_short(error)}); start it, or mend --address (Ray's dashboard)"
             ) from None
+        self.client()
 
     def client(self) -> JobSubmissionClient:
         """Ray's own client.

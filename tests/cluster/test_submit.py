@@ -1,293 +1,217 @@
-"""A submission from beginning to end: real Ray nodes with their job server, a real MLflow server, a real DVC remote.
+"""A submission from beginning to end: seen on every node, trained through a killed worker, brought home."""
 
-Not among `make test`: two Ray nodes and a server take a gigabyte and a minute. `pytest tests/cluster/test_submit.py`.
-"""
-
-import json
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
+from mlflow import MlflowClient
 
+from infra.local import World
+from infra.local.processes import WORLD, members
 from pipelines.shared.stage import NOT_READY, WORK_FAILED
 
-_OWN = f"127.{1 + os.getpid() % 250}.{1 + os.getpid() // 250 % 250}"
-HEAD, OTHER = f"{_OWN}.2", f"{_OWN}.3"
-"""addresses of this machine that no other cluster on it uses: Ray has ports that are the same on every node"""
-START_S = 400.0
-"""as long as services may take to start, on a machine that others use as well"""
-SCRIPT = """
-import os, socket, sys
-from pathlib import Path
-import ray
-from sim_models.tracking.runs import Tracker
-from sim_models.training.distributed import cluster
-
-@ray.remote(num_cpus=0)
-def double(text):
-    return text.upper()
-
-if __name__ == "__main__":
-    if Path("broken").exists():
-        sys.exit("broken on purpose")
-    with cluster():
-        text = ray.get(double.remote(Path("raw.txt").read_text()))
-    with Tracker.open("tiny", Path()).run("tiny", "tiny", {}, {}) as run:
-        run.metrics({"letters": len(text)})
-    Path("loud.txt").write_text(text)
-    Path("metrics.json").write_text('{"letters": %d}' % len(text))
+Submit = Callable[..., "subprocess.Popen[str]"]
+STAGE = "train@microtubules_nafnet"
+STEPS, LOOK_EVERY = 200, 10
+PARAMS = f"""
+house: .
+study: submitted
+acquisition:
+  microscope:
+    numerical_aperture: 1.4
+    refractive_index: 1.518
+    emission_um: 0.525
+    pixel_um: 0.065
+    camera: {{gain: 2.0, offset: 100.0, read_noise: 1.5}}
+  angles: 3
+  phases: 3
+  spacing_um: 0.2
+  modulation: [0.8]
+  first_angle_rad: 0.2
+  angle_error_rad: 0.0
+  phase_error_rad: 0.0
+  modulation_error: 0.0
+  field_px: 32
+  scale: 2
+  oversampling: 4
+  levels: {{low: 10.0}}
+split: {{val: 0.34, test: 0.34, seed: 1}}
+reconstruction: {{look: wiener, strength: 1.0, apodisation: ideal, positive: false}}
+evaluation: {{border_px: 4, bootstrap: {{confidence: 0.95, resamples: 200, seed: 7}}}}
+structures:
+  microtubules:
+    drawn_from: sim_models/sources/objects/microtubules.py
+    cells: 9
+    seed: 11
+    objects:
+      name: microtubules
+      density_um_per_um2: 3.0
+      persistence_um: 20.0
+      width_um: 0.05
+      stray_share: 0.3
+      labels_per_um: 400.0
+models:
+  microtubules_nafnet:
+    structure: microtubules
+    recipe: {{named: wiener_nafnet, faithful: false, network: {{name: nafnet, width: 4}}, method: {{name: supervised}}}}
+    training:
+      steps: {STEPS}
+      batch: 2
+      crop_px: 32
+      learning_rate: 0.001
+      weight_decay: 0.0
+      schedule: cosine
+      warmup_steps: 5
+      clip_norm: 1.0
+      validate_every: {LOOK_EVERY}
+      patience: 100
+      augment: symmetries
+      precision: float32
+      seed: 3
 """
-PIPELINE = """
-stages:
-  loud:
-    cmd: python tiny.py
-    deps: [tiny.py, raw.txt]
-    outs: [loud.txt]
-    metrics:
-      - metrics.json:
-          cache: false
-  count:
-    cmd: wc -c < loud.txt > count.txt
-    deps: [loud.txt]
-    outs: [count.txt]
-"""
-
-
-def _free_port() -> int:
-    """A port outside of those Ray gives to its workers."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if not 10002 <= port <= 19999:
-            return port
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """A short path, since those of sockets must be."""
-    with tempfile.TemporaryDirectory(prefix="sub", dir="/tmp") as made:
-        yield Path(made)
-
-
-@pytest.fixture(scope="module")
-def environment(folder: Path) -> dict[str, str]:
-    """Of the nodes: no code of ours is on their path but what is uploaded."""
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return own | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "RAY_TMPDIR": str(folder / "r"),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
-        # Nothing here is about how soon a node must answer, and the machine may be busy.
-        "RAY_raylet_start_wait_time_s": "300",
-        "RAY_agent_register_timeout_ms": "300000",
-        "RAY_health_check_timeout_ms": "60000",
-        "RAY_health_check_failure_threshold": "20",
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "DVC_SITE_CACHE_DIR": str(folder / "site"),
-    }
-
-
-@pytest.fixture(scope="module")
-def services(folder: Path, environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Addresses of a Ray cluster of two nodes, and of an MLflow server."""
-    port, dashboard, server = _free_port(), _free_port(), _free_port()
-    bin_folder = Path(sys.executable).parent
-    (folder / "r").mkdir()
-    ray = [str(bin_folder / "ray"), "start", "--block", "--num-cpus=1", "--object-store-memory=100000000"]
-    commands = {
-        "mlflow": [str(bin_folder / "mlflow"), "server", "--host=127.0.0.1", f"--port={server}", "--workers=1",
-                   f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={folder}/mlruns"],
-        "head": [*ray, "--head", f"--node-ip-address={HEAD}", f"--port={port}", "--dashboard-host=127.0.0.1",
-                 f"--dashboard-port={dashboard}", "--disable-usage-stats"],
-        "other": [*ray, f"--address={HEAD}:{port}", f"--node-ip-address={OTHER}",
-                  f"--temp-dir={folder}/o"],
-    }  # fmt: skip
-    found = {"ray": f"http://127.0.0.1:{dashboard}", "mlflow": f"http://127.0.0.1:{server}"}
-    with ExitStack() as stack:
-        for name, command in commands.items():
-            log = stack.enter_context((folder / f"{name}.log").open("w"))
-            process = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True
-            )
-            stack.callback(_stop, process)
-            if name == "head":
-                _wait(f"{found['ray']}/api/version", folder / "head.log")
-        _wait(f"{found['mlflow']}/health", folder / "mlflow.log")
-        _wait_for_nodes(found["ray"], 2, folder)
-        yield found
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait(address: str, log: Path) -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"nothing at {address}: {log.read_text()[-2000:]}")
-
-
-def _wait_for_nodes(address: str, wanted: int, folder: Path) -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(f"{address}/nodes?view=summary", timeout=30) as answer:
-                read = json.load(answer)
-            alive = [each for each in read["data"]["summary"] if each["raylet"].get("state") == "ALIVE"]
-            if len(alive) >= wanted:
-                return
-        except (urllib.error.URLError, OSError, ValueError):
-            pass  # not yet
-        time.sleep(0.5)
-    logs = [(folder / f"{name}.log").read_text()[-2000:] for name in ("head", "other")]
-    pytest.fail("no second node:\n" + "\n".join(logs))
 
 
 @pytest.fixture
-def project(repository: Path, tmp_path: Path) -> Path:
-    """A git repository with our code and a tiny pipeline; its data lie in the remote and here."""
+def project(
+    repository: Path, environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Path:
+    """A git repository with our code and pipeline, and a study of one model; its remote is in S3."""
     root = tmp_path / "project"
     root.mkdir()
     for room in ("sim_models", "pipelines"):
         shutil.copytree(repository / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(repository / "requirements.lock", root)
-    (root / "tiny.py").write_text(SCRIPT)
-    (root / "dvc.yaml").write_text(PIPELINE)
-    (root / "raw.txt").write_text("stripes")
-    (root / ".gitignore").write_text("__pycache__/\n")
+    stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
+    needed = {name: stages[name] for name in ("simulate", "prepare", "train")}
+    (root / "dvc.yaml").write_text(
+        yaml.safe_dump({"vars": ["params.yaml"], "stages": needed}, sort_keys=False)
+    )
+    (root / "params.yaml").write_text(PARAMS)
+    (root / ".gitignore").write_text("__pycache__/\n/data/\n/models/\n/runs/\n")
     (root / ".dvc").mkdir()
-    remote = tmp_path / "remote"
     (root / ".dvc" / "config").write_text(
-        f"[core]\n    analytics = false\n    remote = shared\n['remote \"shared\"']\n    url = {remote}\n"
+        "[core]\n    analytics = false\n    remote = lab\n"
+        f"['remote \"lab\"']\n    url = s3://dvc/{request.node.name}\n"
     )
     (root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     for command in (
         "git init -q -b main",
-        f"{sys.executable} -m dvc add -q raw.txt",
-        f"{sys.executable} -m dvc push -q",
         "git add -A",
         "git -c user.name=A -c user.email=a@b.c commit -q -m first",
     ):
-        subprocess.run(command.split(), cwd=root, check=True)
+        subprocess.run(command.split(), cwd=root, env=environment, check=True)
     return root
 
 
 @pytest.fixture
-def submit(
-    project: Path, services: dict[str, str], environment: dict[str, str], tmp_path: Path
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Calls `sim-models submit` in the project."""
+def submit(project: Path, environment: dict[str, str], tmp_path: Path) -> Submit:
+    """Starts `sim-models submit` in the project."""
 
-    def call(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        own = {"MLFLOW_TRACKING_URI": services["mlflow"], "MLFLOW_TRACKING_PASSWORD": "open-sesame-77"}
-        own |= {"SIM_MODELS_STORAGE": str(tmp_path / "storage"), "PYTHONPATH": str(project)}
-        return subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", "submit", *words, "--address", services["ray"]],
+    def call(*words: str, **changes: str) -> "subprocess.Popen[str]":
+        own = {"SIM_MODELS_STORAGE": str(tmp_path / "storage"), "PYTHONPATH": str(project)}
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.cli", "submit", *words],
             cwd=project,
             env=environment | own | changes,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
         )
 
     return call
 
 
-@pytest.mark.timeout(1500)
-def test_results_of_a_job_come_home(
+def training_workers(world: World) -> list[psutil.Process]:
+    """Processes in which a network is trained on any node."""
+    found = []
+    for process in members(world.services["s3"].environment[WORLD]):
+        with suppress(psutil.Error):
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def looks(client: MlflowClient) -> list[int]:
+    """Steps at which MLflow has a score on the validation cells, of the only run."""
+    experiment = client.get_experiment_by_name("submitted")
+    runs = client.search_runs([experiment.experiment_id]) if experiment else []
+    if not runs:
+        return []
+    return [point.step for point in client.get_metric_history(runs[0].info.run_id, "val_psnr")]
+
+
+def test_a_stage_whose_worker_is_killed_comes_home_as_if_nothing_had_been(
+    world: World,
     project: Path,
-    submit: Callable[..., subprocess.CompletedProcess[str]],
-    services: dict[str, str],
+    submit: Submit,
+    client: MlflowClient,
+    environment: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    done = submit("count")
-    said = done.stdout + done.stderr
+    process = submit(STAGE)
+    end = time.monotonic() + 400
+    while len(looks(client)) < 3 and process.poll() is None:
+        assert time.monotonic() < end, "no training was seen"
+        time.sleep(0.1)
+    victims = training_workers(world)
+    if process.poll() is not None:
+        pytest.fail(process.communicate()[0])
+    assert len(victims) == 1, victims
+    victims[0].kill()
+    said, _ = process.communicate(timeout=400)
     print(said)
-    assert done.returncode == 0, said
-    assert "open-sesame-77" not in said
+
+    assert process.returncode == 0
+    assert looks(client) == list(range(LOOK_EVERY, STEPS + 1, LOOK_EVERY))
     for name in ("nodes", "code", "torch", "tracking", "storage", "data"):
-        assert f"[ok] {name}: " in done.stdout
-    assert "on 2 of 2 nodes" in done.stdout
-    assert (project / "count.txt").read_text().strip() == "7"
-    assert (project / "loud.txt").read_text() == "STRIPES"
-    assert (project / "metrics.json").read_text() == '{"letters": 7}'
-    again = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"], cwd=project, capture_output=True, text=True, check=True
-    )
-    assert "Running stage" not in again.stdout
-    assert "Data and pipelines are up to date." in again.stdout
-    assert set(yaml.safe_load((project / "dvc.lock").read_text())["stages"]) == {"loud", "count"}
+        assert f"[ok] {name}: " in said
+    for secret in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
+        assert environment[secret] not in said
+    again = _run("dvc", "repro", STAGE, folder=project, environment=environment)
+    assert "Running stage" not in again
+    assert "Data and pipelines are up to date." in again
+    assert (project / "models" / "microtubules_nafnet" / "weights.safetensors").stat().st_size > 0
     # Nothing is left at the storage but DVC's cache and room for unfinished work.
     assert list((tmp_path / "storage" / "jobs").iterdir()) == []
     assert list((tmp_path / "storage").glob(".preflight*")) == []
-    with urllib.request.urlopen(_found_runs(services["mlflow"]), timeout=30) as answer:
-        runs = yaml.safe_load(answer.read())["runs"]
-    assert [run["info"]["status"] for run in runs] == ["FINISHED"]
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=project, capture_output=True, text=True, check=True
-    )
-    tags = {tag["key"]: tag["value"] for tag in runs[0]["data"]["tags"]}
-    assert tags["mlflow.source.git.commit"] == commit.stdout.strip()
+    experiment = client.get_experiment_by_name("submitted")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    commit = _run("git", "rev-parse", "HEAD", folder=project, environment=environment)
+    assert run.data.tags["mlflow.source.git.commit"] == commit.strip()
 
 
-def _found_runs(address: str) -> urllib.request.Request:
-    return urllib.request.Request(
-        f"{address}/api/2.0/mlflow/runs/search",
-        data=b'{"experiment_ids": ["1"]}',
-        headers={"Content-Type": "application/json"},
-    )
-
-
-@pytest.mark.timeout(1500)
-def test_a_job_that_fails_is_told(
-    project: Path, submit: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    (project / "broken").write_text("yes")
-    subprocess.run(["git", "add", "broken"], cwd=project, check=True)
-    done = submit("loud")
-    assert done.returncode == WORK_FAILED, done.stdout + done.stderr
-    assert "broken on purpose" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith("error: job raysubmit_")
-    assert "Traceback" not in done.stdout + done.stderr
+def test_a_job_that_fails_is_told(project: Path, submit: Submit, environment: dict[str, str]) -> None:
+    (project / "params.yaml").write_text(PARAMS.replace("cells: 9", "cells: 9\n    colour: red"))
+    process = submit(STAGE)
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == WORK_FAILED, said
+    assert "colour" in said
+    assert said.splitlines()[-1].startswith("error: job raysubmit_")
+    assert "Traceback" not in said
     assert not (project / "dvc.lock").exists()
 
 
-@pytest.mark.timeout(1500)
-def test_a_wrong_server_is_found_before_anything_is_submitted(
-    project: Path, submit: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
-    begun = time.monotonic()
-    done = submit("loud", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{_free_port()}")
-    print(done.stdout, done.stderr, time.monotonic() - begun)
-    assert done.returncode == NOT_READY
-    assert "[failed] tracking: " in done.stdout
-    assert "[ok] storage: " in done.stdout
-    assert "\njob " not in done.stdout
-    assert "nothing was submitted" in done.stderr.splitlines()[-1]
+def test_a_wrong_server_is_found_before_anything_is_submitted(submit: Submit) -> None:
+    process = submit(STAGE, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == NOT_READY, said
+    assert "[failed] tracking: " in said
+    assert "[ok] storage: " in said
+    assert "\njob " not in said
+    assert "nothing was submitted" in said.splitlines()[-1]
+
+
+def _run(*words: str, folder: Path, environment: dict[str, str]) -> str:
+    program = Path(sys.executable).parent / words[0]
+    command = [str(program) if program.exists() else words[0], *words[1:]]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout
