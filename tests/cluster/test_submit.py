@@ -23,6 +23,7 @@ STEPS, LOOK_EVERY = 200, 10
 PARAMS = f"""
 house: .
 study: submitted
+register_as: submitted
 acquisition:
   microscope:
     numerical_aperture: 1.4
@@ -57,6 +58,15 @@ structures:
       width_um: 0.05
       stray_share: 0.3
       labels_per_um: 400.0
+derived: {{}}
+matrix: {{sources: [], targets: [], finetune: null, frozen: {{start: 0, end: 0}}}}
+transfers: {{}}
+gate:
+  metric: psnr_targetrange_noscale
+  above_baseline: {{bicubic: 1.0}}
+  below_champion: 0.1
+  absolute: {{}}
+  contradicted_percent: 5.0
 models:
   microtubules_nafnet:
     structure: microtubules
