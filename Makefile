@@ -23,8 +23,8 @@ repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than
 	@$(IN_VENV) cd $(STUDY) && mkdir -p transfers reports/transfers reports/carried && time dvc repro
 	@echo "Report: $(STUDY)/reports/index.html. Runs and models: make ui"
 
-test: $(READY)  ## pass the tests
-	@$(IN_VENV) pytest
+test: $(READY)  ## pass the tests, a file on each core
+	@$(IN_VENV) pytest -n auto --dist loadfile
 
 test-faults: $(READY)  ## kill a study ten times without warning; it must come to the same (minutes)
 	@$(IN_VENV) pytest tests/faults
