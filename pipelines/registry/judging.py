@@ -10,7 +10,7 @@ import pandas as pd
 from pipelines.shared.test_cells import Sealed, open_test_cells
 from sim_models.config import BadInput
 from sim_models.evaluation.gate import CHAMPION as CHAMPION_ARM
-from sim_models.evaluation.gate import MODEL, GateSettings, Verdict, judge
+from sim_models.evaluation.gate import MODEL, Check, GateSettings, Verdict, judge
 from sim_models.restorer import Restorer
 from sim_models.tracking.registry import Registry, Version
 from sim_models.tracking.runs import Tracker
@@ -39,11 +39,9 @@ class Court:
         """
 
         def verdict(champion: int | None) -> Verdict:
-            tables = [own]
-            if champion is not None:
-                arms = {CHAMPION_ARM: fetched(self.registry, name, champion)}
-                tables.append(self._scores(f"judge by {name} version {champion}", arms))
-            return self._verdict(name, champion, pd.concat(tables, ignore_index=True))
+            arms, unread = self._champion(name, champion)
+            tables = [own, self._scores(f"judge by {name} version {champion}", arms)] if arms else [own]
+            return self._verdict(name, champion, pd.concat(tables, ignore_index=True), unread)
 
         return verdict
 
@@ -62,13 +60,25 @@ class Court:
             )
 
         def verdict(champion: int | None) -> Verdict:
-            arms, against = {MODEL: fetched(self.registry, wanted.name, wanted.number)}, ""
-            if champion is not None:
-                arms[CHAMPION_ARM] = fetched(self.registry, wanted.name, champion)
-                against = f" by version {champion}"
-            return self._verdict(wanted.name, champion, self._scores(f"judge {wanted.title}{against}", arms))
+            arms = {MODEL: fetched(self.registry, wanted.name, wanted.number)}
+            rival, unread = self._champion(wanted.name, champion)
+            against = f" by version {champion}" if rival else ""
+            table = self._scores(f"judge {wanted.title}{against}", arms | rival)
+            return self._verdict(wanted.name, champion, table, unread)
 
         return verdict
+
+    def _champion(self, name: str, number: int | None) -> tuple[dict[str, Restorer], tuple[Check, ...]]:
+        """The champion as an arm, if there is one; if this release cannot read it, a check that nothing passes."""
+        if number is None:
+            return {}, ()
+        try:
+            return {CHAMPION_ARM: fetched(self.registry, name, number)}, ()
+        except BadInput as error:
+            found = f"that {error}; or take its alias away on MLflow's page"
+            return {}, (
+                Check(rule=f"compared with the champion, version {number}", found=found, passed=False),
+            )
 
     def _scores(self, name: str, arms: Mapping[str, Restorer]) -> pd.DataFrame:
         """Each on its own, since their tasks may have different targets; baselines beside the model alone."""
@@ -79,8 +89,12 @@ class Court:
                 tables.append(table if arm == MODEL else table[table["arm"] == arm])
             return pd.concat(tables, ignore_index=True)
 
-    def _verdict(self, name: str, champion: int | None, table: pd.DataFrame) -> Verdict:
+    def _verdict(
+        self, name: str, champion: int | None, table: pd.DataFrame, unread: tuple[Check, ...]
+    ) -> Verdict:
         verdict = judge(table, self.gate, self.sealed.evaluation.bootstrap)
+        if unread:
+            return verdict.model_copy(update={"checks": (*verdict.checks, *unread)})
         split = self.sealed.prepared.split.hash
         if champion is None or self.registry.version(name, champion).tags.get(SPLIT) == split:
             return verdict

@@ -98,7 +98,9 @@ class Trials:
         return lay_out(job).restorer(kept.state)
 
     def _path(self, job: Job, step: int) -> Path:
-        key = hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:24]
+        """Of a state. Folders count by their names, so that a study goes on elsewhere, as in a copy."""
+        names = {"dataset": Path(job.dataset).name, "source": job.source and Path(job.source).name}
+        key = hashlib.sha256(job.model_copy(update=names).model_dump_json().encode()).hexdigest()[:24]
         return self.folder / key / f"{step:09d}.pt"
 
     def _save(self, job: Job, stretch: Stretch) -> None:

@@ -259,11 +259,17 @@ def _expect_the_same(home: Home, undisturbed: Home) -> None:
     assert _without_seconds(_study(home)) == _without_seconds(_study(undisturbed))
     assert _files(home.out) == _files(undisturbed.out), "nothing is missing, nothing half-written is left"
     for arm in ARMS:
-        one, other = (Restorer.load(each.out / "arms" / arm).weights_sha256 for each in (home, undisturbed))
-        assert one == other
+        one_sha, other_sha = (
+            Restorer.load(each.out / "arms" / arm).weights_sha256 for each in (home, undisturbed)
+        )
+        assert one_sha == other_sha
     scores = Path("details/scores.csv")
     assert (home.out / scores).read_text() == (undisturbed.out / scores).read_text()
-    assert _runs(home) == _runs(undisturbed), "every run once, to its end"
+    found, expected = _runs(home), _runs(undisturbed)
+    assert [run["name"] for run in found] == [run["name"] for run in expected], "every run once"
+    for one, other in zip(found, expected, strict=True):
+        different = {key: (one[key], other[key]) for key in other if one[key] != other[key]}
+        assert different == {}, f"run {other['name']} is as in the undisturbed study"
 
 
 def _study(home: Home) -> Any:

@@ -13,7 +13,7 @@ import yaml
 
 from pipelines import carry, evaluate, matrix, prepare, register, simulate, train, transfer
 from pipelines.cli import app
-from pipelines.registry import pipeline
+from pipelines.registry import judging, pipeline
 from pipelines.registry.judging import SEEN, SPLIT
 from pipelines.registry.pipeline import Registered
 from pipelines.shared.numbers import only_numbers
@@ -553,6 +553,31 @@ def test_a_champion_that_may_have_seen_the_test_cells_is_told_of(apart: Callable
     Registry.open(Path()).tag("seen-microtubules", 1, {SPLIT: "0" * 64})
     register.main("models", SECOND)
     assert registered(SECOND).verdict.notes == (SEEN,)
+
+
+def test_beside_a_champion_that_cannot_be_read_a_model_is_registered_and_refused(
+    apart: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update to a release that reads another format: nothing is lost, nobody comes unjudged."""
+    apart("old", **LAX)
+    register.main("models", SOURCE)
+    name, load = "old-microtubules", judging.fetched
+
+    def fetched(registry: Registry, model: str, version: int) -> Restorer:
+        if version == 1:
+            raise BadInput("models:/old/1/restorer.json: format: 1 is that of another release")
+        return load(registry, model, version)
+
+    monkeypatch.setattr(judging, "fetched", fetched)
+    register.main("models", SECOND)
+    assert registered(SECOND).version == 2
+    assert (
+        "must be compared with the champion, version 1, found that models:/old/1"
+        in registered(SECOND).verdict.sentence
+    )
+    assert champion_of(name) == 1
+    assert cli("promote", name, 2, "--reason", "x") == 3
+    assert champion_of(name) == 1
 
 
 def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:

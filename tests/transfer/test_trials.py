@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,21 @@ def test_what_is_kept_is_found_again_at_its_rung(fine_tune: Job, tmp_path: Path)
     assert noted.stretches == []
     again.advance([with_training(fine_tune, seed=9)], 5)
     assert noted.stretches == [(9, 5)], "another job is not taken for it"
+
+
+def test_a_study_that_lies_elsewhere_now_finds_what_it_has(fine_tune: Job, tmp_path: Path) -> None:
+    """As one that was submitted to a cluster again, where every job has a folder of its own."""
+    assert fine_tune.source is not None
+    end = Trials(tmp_path / "kept").finish([fine_tune])[0]
+    moved = {name: tmp_path / "moved" / Path(getattr(fine_tune, name)).name for name in ("dataset", "source")}
+    for name, folder in moved.items():
+        shutil.copytree(getattr(fine_tune, name), folder)
+    noted = Noted()
+    found = Trials(tmp_path / "kept", noted).finish(
+        [fine_tune.model_copy(update={name: str(folder) for name, folder in moved.items()})]
+    )[0]
+    assert noted.stretches == []
+    assert_same(found.state, end.state)
 
 
 def test_patience_ends_a_job_for_good(fine_tune: Job, tmp_path: Path) -> None:
