@@ -24,6 +24,9 @@ repro: $(READY)  ## run the pipeline; STUDY=studies/NAME runs another study than
 	  time python -m pipelines.shared.dvc_command repro
 	@echo "Report: $(STUDY)/reports/index.html. Runs and models: make ui"
 
+submit: $(READY)  ## run STAGE=train@NAME on a Ray cluster; ADDRESS=http://head:8265 STUDY=... ARGS="--workers 8 --dry-run"
+	@$(IN_VENV) sim-models submit $(STAGE) --study $(STUDY) $(if $(ADDRESS),--address $(ADDRESS)) $(ARGS)
+
 test: $(READY)  ## pass the tests, a file on each core, but for those that take minutes
 	@$(IN_VENV) pytest -n auto --dist loadfile
 
