@@ -54,7 +54,9 @@ def command_line(watch: Watch) -> Timed:
 
     def work() -> None:
         told = subprocess.run(command, check=True, capture_output=True, text=True)
-        assert len(told.stdout.splitlines()) >= SIZES[-1]
+        lines = told.stdout.splitlines()
+        assert len(lines) >= SIZES[-1]
+        assert sum(f"@{CHAMPION}" in line for line in lines) == SIZES[-1] // VERSIONS
 
     return watch.timed(work, times=2)
 
@@ -82,11 +84,10 @@ def check(world: World) -> None:
     registry, name = Registry(world.tracking_uri), model_name(0)
     client = client_of(world.tracking_uri)
     run = client.create_run(client.create_experiment("check")).info.run_id
-    last = client.create_model_version(name, f"runs:/{run}/model", run)
-    assert int(last.version) == VERSIONS + 1
-    kin = family(registry)
-    assert len([line for each in kin for line in each.lines()]) == SIZES[-1] + 1
-    assert sum(f"@{CHAMPION}" in line for each in kin for line in each.lines()) == SIZES[-1] // VERSIONS
+    added = client.create_model_version(name, f"runs:/{run}/model", run)
+    assert int(added.version) == VERSIONS + 1
+    first, last = family(registry, name)  # the one from which all others come, and the one that was added
+    assert (len(first.children), last.version) == (VERSIONS - 1, VERSIONS + 1)
     assert len(Champions(registry, name).history()) == VERSIONS
 
 
@@ -111,4 +112,5 @@ def _questions(registry: Registry, name: str) -> Iterator[tuple[str, Callable[[]
     yield "all versions of a model (`versions`)", lambda: registry.versions(name)
     yield "a version by its weights (`find`)", lambda: registry.find(name, "sim.weights", "none")
     yield "all models (`names`)", registry.names
-    yield "the family (`registry tree`)", lambda: family(registry)
+    yield "the family of one model (`registry tree NAME`)", lambda: family(registry, name)
+    yield "the family of all (`registry tree`)", lambda: family(registry)

@@ -4,7 +4,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any
 
@@ -40,12 +40,11 @@ class Timed:
         return f"{readable(self.computed)} ({readable(self.seconds)}{asked}{once})"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Watch:
     """Measures questions to the servers of a world."""
 
     world: World
-    servers: dict[int, psutil.Process] = field(default_factory=dict, init=False)
 
     def timed(self, work: Callable[[], object], times: int = 5) -> Timed:
         """Do something up to `times` times, and once before that, for caches are cold; that counts if it is alone."""
@@ -60,26 +59,20 @@ class Watch:
         return Timed(median(clocks), mean(computed), len(kept), requests_each)
 
     def computed(self) -> float:
-        """Seconds of processors until now: of this process, its ended children, and the servers."""
-        ours = sum(
-            usage.ru_utime + usage.ru_stime
-            for usage in (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        )
-        return ours + self.served()
+        """Seconds of processors until now: of this process, of its children that have ended, and of the servers."""
+        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        ours = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return ours + sum(_seconds_of(process) for process in self._servers())
 
-    def served(self) -> float:
-        """The same of server and database alone."""
-        return sum(_seconds_of(process) for process in self._processes())
-
-    def _processes(self) -> list[psutil.Process]:
+    def _servers(self) -> list[psutil.Process]:
         """Those that serve; a database has one more for each connection."""
-        for name in SERVED_BY:
-            process = self.world.services[name].process
-            assert process is not None
-            parent = psutil.Process(process.pid)
-            for each in (parent, *parent.children(recursive=True)):
-                self.servers.setdefault(each.pid, each)
-        return list(self.servers.values())
+        parents = [psutil.Process(self._pid(name)) for name in SERVED_BY]
+        return [each for parent in parents for each in (parent, *parent.children(recursive=True))]
+
+    def _pid(self, name: str) -> int:
+        process = self.world.services[name].process
+        assert process is not None
+        return process.pid
 
     def _once(self, work: Callable[[], object]) -> tuple[float, float]:
         clock, computed = time.perf_counter(), self.computed()
@@ -117,7 +110,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _seconds_of(process: psutil.Process) -> float:
+    """With those of its children that have ended, as a connection to the database that was closed."""
     with suppress(psutil.NoSuchProcess):
         used = process.cpu_times()
-        return float(used.user + used.system)
+        return float(used.user + used.system + used.children_user + used.children_system)
     return 0.0

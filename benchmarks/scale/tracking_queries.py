@@ -34,8 +34,6 @@ class Load:
     """points, each of one request"""
     seconds: float
     """of one on the clock, median"""
-    served: float
-    """seconds of processors for each, of server and database alone"""
 
 
 def measure(world: World, watch: Watch, root: Path) -> dict[str, dict[int, Timed]]:
@@ -81,7 +79,7 @@ def logging(world: World, watch: Watch, root: Path) -> dict[str, Timed]:
     }
 
 
-def under_load(world: World, watch: Watch, root: Path) -> Load:
+def under_load(world: World, root: Path) -> Load:
     """`WRITERS` trainings log as fast as the server lets them."""
     tracker, client = Tracker.open(EXPERIMENT, root), client_of(world.tracking_uri)
     runs = [client.create_run(tracker.experiment_id).info.run_id for _ in range(WRITERS)]
@@ -96,13 +94,12 @@ def under_load(world: World, watch: Watch, root: Path) -> Load:
             client.log_metric(run, "loss", 1.0, step=step)
             spent.append(time.perf_counter() - started)
 
-    before = watch.served()
     threads = [threading.Thread(target=write, args=(run,)) for run in runs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return Load(len(spent) / WRITE_S, median(spent), (watch.served() - before) / len(spent))
+    return Load(len(spent) / WRITE_S, median(spent))
 
 
 def bytes_of_a_run(world: World) -> float:

@@ -52,9 +52,13 @@ def opened() -> Registry:
     return Registry.open(project_root())
 
 
-def family(registry: Registry) -> list[Kin]:
-    """All versions of all models, each below the one it came from; on top those whose parent is not there."""
-    versions = registry.all_versions()
+def family(registry: Registry, name: str | None = None) -> list[Kin]:
+    """All versions of all models or of one, each below the one it came from; on top those whose parent is not there.
+
+    Raises:
+        BadInput: if there is no such model.
+    """
+    versions = registry.all_versions() if name is None else registry.versions(name)
     titles = {version.title for version in versions}
     children: dict[str, list[Version]] = {}
     for version in versions:
