@@ -71,7 +71,7 @@ def logging(world: World, watch: Watch, root: Path) -> dict[str, Timed]:
         _last_steps.cache_clear()  # as in a process that has just started
         Logger(world.tracking_uri, long)(next(steps), {"loss": 1.0})
 
-    return {f"the first point of a process, at a curve of {LONG} points": watch.timed(first)} | {
+    return {f"the first point of a process, at a curve of {LONG:,} points": watch.timed(first)} | {
         f"a further point, at a curve of {length} points": watch.timed(
             lambda run=run: Logger(world.tracking_uri, run)(next(steps), {"loss": 1.0})
         )
