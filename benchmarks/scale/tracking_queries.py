@@ -75,7 +75,7 @@ def logging(world: World, watch: Watch, root: Path) -> dict[str, Timed]:
         f"a further point, at a curve of {length} points": watch.timed(
             lambda run=run: Logger(world.tracking_uri, run)(next(steps), {"loss": 1.0})
         )
-        for length, run in (("few", short), (LONG, long))
+        for length, run in (("few", short), (f"{LONG:,}", long))
     }
 
 
