@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro submit test test-cluster test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer verdicts benchmark-recon recon-runner clean
+.PHONY: help setup repro submit test test-cluster test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer benchmark-scale verdicts benchmark-recon recon-runner clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -61,6 +61,9 @@ benchmark-small: $(READY)  ## the same with six recipes, hardly trained: minutes
 
 benchmark-transfer: $(READY)  ## the search for freeze ranges beside trying everything; after repro; writes docs/benchmark_transfer.md
 	@$(IN_VENV) python benchmarks/transfer/bench.py docs/benchmark_transfer.md
+
+benchmark-scale: $(READY)  ## registry, tracking and DVC with 10^4 versions, 10^5 runs, 10^5 files; writes docs/benchmark_scale.md
+	@$(IN_VENV) python benchmarks/scale/bench.py $(if $(PARTS),--only $(PARTS))
 
 verdicts: $(READY)  ## three transfer studies whose answers are known, and whether they came out
 	@$(MAKE) --no-print-directory repro STUDY=studies/verdicts

@@ -17,7 +17,9 @@ set -euo pipefail
 : "${MLFLOW_FLASK_SERVER_SECRET_KEY:?is not set: a long random string}"
 export MLFLOW_AUTH_ADMIN_USERNAME=${MLFLOW_AUTH_ADMIN_USERNAME:-admin}
 
-# Accounts lie in the same database, so that one backup holds both.
+# Accounts lie in the same database, so that one backup holds both. A password that was right is not looked at again
+# for a minute: that takes 0.1 s of a processor, and MLflow would do it several times for every request. Where there are
+# several workers, a password that was changed is good for so long with those that have not heard of it.
 umask 077
 accounts=$(mktemp "${TMPDIR:-/tmp}/mlflow-accounts.XXXXXX")
 cat >"$accounts" <<INI
@@ -25,6 +27,7 @@ cat >"$accounts" <<INI
 default_permission = ${MLFLOW_DEFAULT_PERMISSION:-EDIT}
 database_uri = $MLFLOW_BACKEND_STORE_URI
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
 INI
 export MLFLOW_AUTH_CONFIG_PATH=$accounts
 

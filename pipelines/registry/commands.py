@@ -22,11 +22,14 @@ Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @app.command()
-def tree(as_json: Json = False) -> None:
+def tree(
+    name: Annotated[str | None, typer.Argument(help="Of this registered model alone.")] = None,
+    as_json: Json = False,
+) -> None:
     """Print every version below the one it came from, with aliases, arm, frozen stages and PSNR."""
     from pipelines.registry.promoting import family, opened
 
-    kin = family(opened())
+    kin = family(opened(), name)
     if as_json:
         print(json.dumps([each.as_dict() for each in kin], indent=2))
     else:

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,14 +52,22 @@ def opened() -> Registry:
     return Registry.open(project_root())
 
 
-def family(registry: Registry) -> list[Kin]:
-    """All versions of all models, each below the one it came from; on top those whose parent is not there."""
-    versions = [version for name in registry.names() for version in registry.versions(name)]
+def family(registry: Registry, name: str | None = None) -> list[Kin]:
+    """All versions of all models or of one, each below the one it came from; on top those whose parent is not there.
+
+    Raises:
+        BadInput: if there is no such model.
+    """
+    versions = registry.all_versions() if name is None else registry.versions(name)
     titles = {version.title for version in versions}
-    return [_kin(each, versions) for each in versions if each.parent not in titles]
+    children: dict[str, list[Version]] = {}
+    for version in versions:
+        if version.parent is not None:
+            children.setdefault(version.parent, []).append(version)
+    return [_kin(each, children) for each in versions if each.parent not in titles]
 
 
-def _kin(version: Version, versions: Sequence[Version]) -> Kin:
+def _kin(version: Version, children: Mapping[str, Sequence[Version]]) -> Kin:
     tags = version.tags
     psnr = tags.get(f"sim.test.{MAIN}")
     return Kin(
@@ -71,7 +79,7 @@ def _kin(version: Version, versions: Sequence[Version]) -> Kin:
         tags.get("sim.frozen", "none"),
         None if psnr is None else float(psnr),
         tags.get(ROLLED_BACK),
-        tuple(_kin(each, versions) for each in versions if each.parent == version.title),
+        tuple(_kin(each, children) for each in children.get(version.title, ())),
     )
 
 

@@ -7,8 +7,9 @@ import contextlib
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -170,17 +171,11 @@ class Registry:
                 f"no model '{name}' is registered at {without_password(self.uri)}; "
                 f"there are {', '.join(self.names()) or 'none yet'}"
             )
-        aliases = {alias: int(number) for alias, number in model.aliases.items()}
-        found = [
-            Version(
-                name,
-                int(each.version),
-                tuple(sorted(alias for alias, number in aliases.items() if number == int(each.version))),
-                dict(each.tags),
-            )
-            for each in self._versions(name)
-        ]
-        return sorted(found, key=lambda version: version.number)
+        return _with_aliases([model], self._versions(name))
+
+    def all_versions(self) -> list[Version]:
+        """All versions of all models, by name, from first to last; asked for by the page, not model by model."""
+        return _with_aliases(self._models(), self._versions())
 
     def version(self, name: str, number: int) -> Version:
         """One version of a model.
@@ -268,8 +263,29 @@ class Registry:
         """None where there is none of this name."""
         return next((model for model in self._models(f"name = '{name}'") if model.name == name), None)
 
-    def _versions(self, name: str) -> Iterator[Any]:
-        return every(client_of(self.uri).search_model_versions, f"name = '{name}'")
+    def _versions(self, name: str | None = None) -> Iterator[Any]:
+        """Of one model or of all; in an order that no change between two pages disturbs, as the default would be."""
+        search = partial(
+            client_of(self.uri).search_model_versions, order_by=["name ASC", "version_number ASC"]
+        )
+        return every(search, None if name is None else f"name = '{name}'")
+
+
+def _with_aliases(models: Iterable[Any], versions: Iterable[Any]) -> list[Version]:
+    held: dict[tuple[str, int], list[str]] = {}
+    for model in models:
+        for alias, number in model.aliases.items():
+            held.setdefault((model.name, int(number)), []).append(alias)
+    found = [
+        Version(
+            str(each.name),
+            int(each.version),
+            tuple(sorted(held.get((each.name, int(each.version)), []))),
+            dict(each.tags),
+        )
+        for each in versions
+    ]
+    return sorted(found, key=lambda version: (version.name, version.number))
 
 
 FREE = -1

@@ -38,6 +38,18 @@ def test_an_empty_registry(run: Run, mlflow_root: Path) -> None:
     assert unknown.err.endswith("there are none yet\n")
 
 
+def test_the_tree_of_one_model(run: Run, champions: Champions) -> None:
+    client_of(champions.registry.uri).create_registered_model("sim-other")
+    client_of(champions.registry.uri).create_model_version("sim-other", Path("nothing").absolute().as_uri())
+    assert len(run("registry", "tree").out.splitlines()) == 3
+    told = run("registry", "tree", NAME)
+    assert (told.code, [line.split()[:2] for line in told.out.splitlines()]) == (
+        0,
+        [[NAME, "v1"], [NAME, "v2"]],
+    )
+    assert run("registry", "tree", "sim-nobody").code == 2
+
+
 def test_history_for_people_and_for_machines(run: Run, champions: Champions) -> None:
     told = run("registry", "history", NAME)
     assert (told.code, told.err) == (0, "")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
@@ -158,6 +159,32 @@ def test_listings_are_read_to_their_last_page(mlflow_root: Path, monkeypatch: py
     assert registry.champions() == {"sim-a": 1, "sim-b": 1, "sim-c": 1}
     assert [version.number for version in registry.versions("sim-c")] == [1, 2, 3]
     assert [registry.find("sim-b", WEIGHTS, str(number)) for number in (1, 2, 3)] == [1, 2, 3]
+    assert [(each.name, each.number, each.aliases) for each in registry.all_versions()] == [
+        (name, number, (CHAMPION,) if number == 1 else ())
+        for name in ("sim-a", "sim-b", "sim-c")
+        for number in (1, 2, 3)
+    ]
+
+
+def test_all_versions_are_asked_for_by_the_page_and_not_model_by_model(
+    mlflow_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry.open(mlflow_root)
+    client = client_of(registry.uri)
+    for name in ("sim-a", "sim-b", "sim-c"):
+        client.create_registered_model(name)
+        client.create_model_version(name, (mlflow_root / "nothing").as_uri())
+    asked = []
+    for search in ("search_registered_models", "search_model_versions"):
+        original = getattr(client, search)
+
+        def counting(*what: Any, original: Callable[..., Any] = original, **how: Any) -> Any:
+            asked.append(what)
+            return original(*what, **how)
+
+        monkeypatch.setattr(client, search, counting)
+    assert len(registry.all_versions()) == 3
+    assert len(asked) == 2
 
 
 def test_aliases_and_tags(registered: Registered) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sim_models.config import BadInput
-from sim_models.tracking import runs
+from sim_models.tracking import logger, runs
 from sim_models.tracking.runs import (
     KEY,
     WEIGHTS,
@@ -87,6 +87,35 @@ def test_each_step_is_logged_once(tracker: Tracker) -> None:
             (4, sign * 21),
             (6, sign * 22),
         ]
+
+
+def test_what_was_logged_is_read_once_by_each_process(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For every point it would be read as often as it is long; one that comes later must read it all the same."""
+    client = client_of(tracker.uri)
+    read: list[str] = []
+    original = client.get_metric_history
+
+    def counting(run_id: str, key: str) -> Any:
+        read.append(key)
+        return original(run_id, key)
+
+    monkeypatch.setattr(client, "get_metric_history", counting)
+    with tracker.run("r", "key", {}, {}) as run:
+        for step in (1, 2, 3):
+            run.logger(step, {"loss": 1.0})
+        assert read == ["loss"]
+        logger._last_steps.cache_clear()  # as in a process that has just started
+        for step in (2, 3, 4):
+            run.logger(step, {"loss": 2.0})
+    assert read == ["loss", "loss"]
+    assert [(each.step, each.value) for each in original(run.id, "loss")] == [
+        (1, 1.0),
+        (2, 1.0),
+        (3, 1.0),
+        (4, 2.0),
+    ]
 
 
 def test_metrics_without_history(tracker: Tracker) -> None:
