@@ -16,9 +16,10 @@ from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
 from sim_models.tracking.logger import Logger
 from sim_models.tracking.runs import Tracker, client_of
-from sim_models.training.distributed import Place, cluster, fit
+from sim_models.training.distributed import cluster, fit
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
+from sim_models.training.place import Place
 
 pytestmark = pytest.mark.timeout(600)  # starting processes takes minutes on a machine that is busy otherwise
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -1,0 +1,73 @@
+"""Batches cut ahead: while one is learned from, a thread of its own cuts the next ones.
+
+What is in a batch depends on seed and step alone, so it does not matter who cuts it, or when. Cutting copies memory,
+for which Python lets other threads run; no processes are needed, and fields are in memory once.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+
+from sim_models.samples import Sample
+
+AHEAD = 2
+"""batches that lie ready: one would do where all took equally long, but a field may have to be read from a disk"""
+
+
+class Feed:
+    """The batches of coming steps, in order."""
+
+    def __init__(
+        self,
+        make: Callable[[int], Sample],
+        steps: range,
+        device: torch.device,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.waited = 0.0
+        """seconds in `next`, since the feed began"""
+        self._device = device
+        self._make, self._pool = make, pool
+        self._steps = iter(steps)
+        self._ready: deque[Future[Sample]] = deque()
+        for _ in range(AHEAD):
+            self._order()
+
+    def next(self) -> Sample:
+        """The batch of the next step, on the device; what goes wrong while it is cut is raised here."""
+        started = time.perf_counter()
+        sample = self._ready.popleft().result()
+        self.waited += time.perf_counter() - started
+        self._order()
+        return sample.to(self._device)
+
+    def _order(self) -> None:
+        step = next(self._steps, None)
+        if step is not None:
+            self._ready.append(self._pool.submit(self._cut, step))
+
+    def _cut(self, step: int) -> Sample:
+        sample = self._make(step)
+        return sample.pinned() if self._device.type == "cuda" else sample
+
+
+@contextmanager
+def feeding(make: Callable[[int], Sample], steps: range, device: torch.device) -> Iterator[Feed]:
+    """A feed for the length of a `with` block; batches that nobody has taken by then are dropped.
+
+    Args:
+        make: cuts the batch of a step; called in another thread, so it must draw from nothing that is shared.
+        steps: those that are asked for, in this order.
+        device: where batches are wanted.
+    """
+    # A new thread takes the first GPU for its own, whichever its process uses.
+    settle = (lambda: torch.cuda.set_device(device)) if device.type == "cuda" else (lambda: None)
+    pool = ThreadPoolExecutor(1, "batches", initializer=settle)
+    try:
+        yield Feed(make, steps, device, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
