@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro submit test test-cluster test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer verdicts benchmark-recon recon-runner clean
+.PHONY: help setup repro submit test test-cluster test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer benchmark-throughput verdicts benchmark-recon recon-runner clean
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -61,6 +61,9 @@ benchmark-small: $(READY)  ## the same with six recipes, hardly trained: minutes
 
 benchmark-transfer: $(READY)  ## the search for freeze ranges beside trying everything; after repro; writes docs/benchmark_transfer.md
 	@$(IN_VENV) python benchmarks/transfer/bench.py docs/benchmark_transfer.md
+
+benchmark-throughput: $(READY)  ## how fast networks train, and how long they wait for data; writes docs/benchmark_throughput.md
+	@$(IN_VENV) python benchmarks/throughput/bench.py --ray --out docs/benchmark_throughput.md
 
 verdicts: $(READY)  ## three transfer studies whose answers are known, and whether they came out
 	@$(MAKE) --no-print-directory repro STUDY=studies/verdicts

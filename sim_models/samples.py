@@ -31,10 +31,6 @@ class Sample(NamedTuple):
         there = (images.to(device, non_blocking=True) for images in (self.input, self.target))
         return Sample(*there, self.chance)
 
-    def pinned(self) -> "Sample":
-        """The same sample in memory that an accelerator fetches by itself."""
-        return Sample(self.input.pin_memory(), self.target.pin_memory(), self.chance)
-
 
 class Pair(NamedTuple):
     """Input and target of one whole field, or of one angle of it, normalised."""
@@ -95,8 +91,8 @@ def _on_disk(tensor: Tensor) -> Tensor:
             mapped = torch.from_file(file.name, shared=True, size=tensor.numel(), dtype=tensor.dtype)
     except OSError as error:
         raise BadInput(
-            f"{tempfile.gettempdir()}: cannot hold the fields that do not fit into memory ({error.strerror}); let "
-            "TMPDIR name a folder with room, or allow more memory by SIM_MODELS_MEMORY_GB"
+            f"{tempfile.gettempdir()}: cannot hold the fields that do not fit into memory ({error.strerror or error}); "
+            "let TMPDIR name a folder with room, or allow more memory by SIM_MODELS_MEMORY_GB"
         ) from None
     return mapped.reshape(tensor.shape)
 
@@ -154,11 +150,19 @@ class Samples:
         return self.pairs[0].input.shape[0], self.pairs[0].target.shape[0]
 
     def batch(
-        self, step: int, size: int, crop_px: int, seed: int, share: Share, augment: Augment = "none"
+        self,
+        step: int,
+        size: int,
+        crop_px: int,
+        seed: int,
+        share: Share,
+        augment: Augment = "none",
+        pinned: bool = False,
     ) -> Sample:
         """This worker's share of the global batch of one step: random crops of random fields.
 
         With `augment` each is changed by one of the symmetries of its task: any, or those that mirror nothing.
+        `pinned` cuts into memory that a GPU fetches by itself, and that torch uses again and again.
         """
         random = np.random.default_rng([seed, step])
         # All are drawn by every worker, so that they agree; only its own are touched, which may lie on a disk.
@@ -166,7 +170,7 @@ class Samples:
         chance = torch.from_numpy(random.integers(2**62, size=size))
         mine = list(share.of(size))
         inputs, targets = zip(*(self._crop(crop_px, drawn[index]) for index in mine), strict=True)
-        return Sample(torch.stack(inputs), torch.stack(targets), chance[mine])
+        return Sample(_stacked(inputs, pinned), _stacked(targets, pinned), chance[mine])
 
     def _draw(self, crop_px: int, random: np.random.Generator, augment: Augment) -> _Cut:
         pair = self.pairs[random.integers(len(self.pairs))]
@@ -202,6 +206,11 @@ class Samples:
                 f"training.crop_px is {crop_px} but the smallest field is {smallest[0]} x {smallest[1]} pixels; "
                 f"choose at most {min(smallest)}"
             )
+
+
+def _stacked(images: Sequence[Tensor], pinned: bool) -> Tensor:
+    shape = (len(images), *images[0].shape)
+    return torch.stack(images, out=torch.empty(shape, dtype=images[0].dtype, pin_memory=pinned))  # type: ignore[arg-type]
 
 
 def _window(image: Tensor, top: int, left: int, edge: int, scale: int) -> Tensor:

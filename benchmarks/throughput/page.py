@@ -39,7 +39,7 @@ def head(load: Load, with_ray: bool, busy: float) -> list[str]:
         "",
         f"The training loop as it trains every model, {'under Ray Train' if with_ray else 'without Ray'}: {load.batch} "
         f"crops a step over all workers, {load.crop_px} x {load.crop_px} pixels of the input, networks {network}. "
-        f"Medians of {load.repeats} stretches of {load.steps} steps, in brackets the least and the most; a first stretch "
+        f"Medians of {load.repeats} stretches of {load.steps} steps, in brackets the least and the most; a first one "
         "does not count. Fields are made up.",
     ]
 
@@ -64,7 +64,7 @@ def speeds(found: Sequence[Speed]) -> list[str]:
         "",
         *table(rows),
         "",
-        "*Share of the matrix rate*: floating-point operations of a step (convolutions, matrix products and attentions, "
+        "*Share of the matrix rate*: floating-point operations of a step (convolutions, matrix products, attentions, "
         "as transfer studies count them), per second and worker, over those of a large matrix product in the same "
         "precision, measured by the same process after each stretch. *Data wait*: share of the time of all steps in "
         "which the first worker waited for its batch"
@@ -114,11 +114,10 @@ def waiting(found: Sequence[Wait], plan: Plan, edge_px: int) -> list[str]:
         f"Batches of {plan.batch} crops for `{RECIPE}` (nine raw frames and four sub-pixels of their reconstruction; "
         f"target twice as fine) from fields of {edge_px} x {edge_px} raw pixels. The step is a stand-in that takes "
         f"{1e3 * plan.step_s:.0f} ms and no processor, as one on a GPU. *Cut ahead* is how training does it; *cut when "
-        f"asked for* is what it would be without. `SIM_MODELS_MEMORY_GB={plan.memory_gb:g}`: samples beyond that lie in "
-        "mapped files, which the system's file cache held here; a disk that has to be read is slower. *Start*: all "
-        "fields read, checked and normalised, once in a training; these pack better than real ones. "
-        "*Memory*: what the process has for itself, libraries left out; *mapped*: files in memory, which the system takes "
-        "back when needed.",
+        f"asked for* is how it was without. `SIM_MODELS_MEMORY_GB={plan.memory_gb:g}`: samples beyond that lie in "
+        "mapped files, which the system's file cache held here; reading a disk is slower. *Start*: all "
+        "fields read, checked and normalised, once in a training; these pack better than real ones. *Memory*: what the "
+        "process has for itself, libraries left out; *mapped*: files in memory, which the system takes back.",
         "",
         *table(rows),
     ]

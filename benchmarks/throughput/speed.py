@@ -172,7 +172,9 @@ def speed_of(
     folder.mkdir(parents=True)
     job = job_of(name, load, dataset)
     meter = Meter(folder / "looks.jsonl", job.training.precision, matrices)
-    operations = step_operations(lay_out(job)) / place.workers  # which refuses what does not fit, before workers start
+    operations = (
+        step_operations(lay_out(job)) / place.workers
+    )  # which refuses what does not fit, before workers start
     state = (_by_ray if with_ray else _by_ourselves)(job, place, folder, meter)
     stretches = meter.stretches()
     return Speed(

@@ -95,14 +95,17 @@ def memory_bytes() -> tuple[int, int]:
 def _wait(plan: Plan, job: Job, samples: Samples, crop_px: int) -> tuple[float, float, float]:
     """Seconds to cut a batch, and the shares that are waited: when cut at once, and when cut ahead."""
 
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
     def make(step: int) -> Sample:
-        return samples.batch(step, plan.batch, crop_px, job.training.seed, Share(), job.training.augment)
+        seed, augment = job.training.seed, job.training.augment
+        return samples.batch(step, plan.batch, crop_px, seed, Share(), augment, device.type == "cuda")
 
     cut_s = [_seconds(lambda step=step: make(step)) for step in range(WARM_UP + CUTS)][WARM_UP:]
     # Other steps each time, for crops that were cut before are in the processor's own memory.
     first = WARM_UP + CUTS
     at_once = _waited_at_once(plan, make, range(first, first + plan.steps))
-    ahead = _waited_ahead(plan, make, range(first + plan.steps, first + 2 * plan.steps))
+    ahead = _waited_ahead(plan, make, range(first + plan.steps, first + 2 * plan.steps), device)
     return median(cut_s), at_once, ahead
 
 
@@ -120,8 +123,8 @@ def _waited_at_once(plan: Plan, make: Callable[[int], Sample], steps: range) -> 
     return waited / (time.perf_counter() - started)
 
 
-def _waited_ahead(plan: Plan, make: Callable[[int], Sample], steps: range) -> float:
-    with feeding(make, steps, torch.device("cpu")) as feed:
+def _waited_ahead(plan: Plan, make: Callable[[int], Sample], steps: range, device: torch.device) -> float:
+    with feeding(make, steps, device) as feed:
         started = time.perf_counter()
         for _ in steps:
             feed.next()

@@ -1,4 +1,4 @@
-"""Batches cut ahead: while one is learned from, a thread of its own cuts the next ones.
+"""Batches cut ahead: while one is learned from, threads of their own cut the next ones.
 
 What is in a batch depends on seed and step alone, so it does not matter who cuts it, or when. Cutting copies memory,
 for which Python lets other threads run; no processes are needed, and fields are in memory once.
@@ -14,8 +14,11 @@ import torch
 
 from sim_models.samples import Sample
 
+CUTTERS = {"cpu": 1, "cuda": 4}
+"""threads by kind of device: a GPU can learn from batches faster than one thread cuts them; on a CPU they compete"""
+
 AHEAD = 2
-"""batches that lie ready: one would do where all took equally long, but a field may have to be read from a disk"""
+"""batches of each that lie ready: one would do were all cut equally fast, but some have to be read from a disk"""
 
 
 class Feed:
@@ -34,7 +37,7 @@ class Feed:
         self._make, self._pool = make, pool
         self._steps = iter(steps)
         self._ready: deque[Future[Sample]] = deque()
-        for _ in range(AHEAD):
+        for _ in range(AHEAD * CUTTERS[device.type]):
             self._order()
 
     def next(self) -> Sample:
@@ -48,11 +51,7 @@ class Feed:
     def _order(self) -> None:
         step = next(self._steps, None)
         if step is not None:
-            self._ready.append(self._pool.submit(self._cut, step))
-
-    def _cut(self, step: int) -> Sample:
-        sample = self._make(step)
-        return sample.pinned() if self._device.type == "cuda" else sample
+            self._ready.append(self._pool.submit(self._make, step))
 
 
 @contextmanager
@@ -60,13 +59,13 @@ def feeding(make: Callable[[int], Sample], steps: range, device: torch.device) -
     """A feed for the length of a `with` block; batches that nobody has taken by then are dropped.
 
     Args:
-        make: cuts the batch of a step; called in another thread, so it must draw from nothing that is shared.
+        make: cuts the batch of a step; called in other threads, so it must draw from nothing that is shared.
         steps: those that are asked for, in this order.
         device: where batches are wanted.
     """
     # A new thread takes the first GPU for its own, whichever its process uses.
     settle = (lambda: torch.cuda.set_device(device)) if device.type == "cuda" else (lambda: None)
-    pool = ThreadPoolExecutor(1, "batches", initializer=settle)
+    pool = ThreadPoolExecutor(CUTTERS[device.type], "batches", initializer=settle)
     try:
         yield Feed(make, steps, device, pool)
     finally:

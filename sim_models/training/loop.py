@@ -133,7 +133,8 @@ def train(
     losses: list[dict[str, Tensor]] = []
 
     def make(step: int) -> Sample:
-        return samples.batch(step, settings.batch, settings.crop_px, settings.seed, share, settings.augment)
+        size, crop_px, seed = settings.batch, settings.crop_px, settings.seed
+        return samples.batch(step, size, crop_px, seed, share, settings.augment, device.type == "cuda")
 
     with feeding(make, range(state.step, until), device) as feed:
         started, waited = time.perf_counter(), state.waited

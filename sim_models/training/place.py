@@ -8,6 +8,9 @@ from torch import nn
 
 from sim_models.config import BadInput
 
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""by the number of axes of a kernel"""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -50,8 +53,10 @@ class Place:
 def laid_out_for_speed(network: nn.Module, channels_last: bool, compiled: bool) -> nn.Module:
     """A network with its memory laid out, and compiled, on any device; both in place."""
     if channels_last:
-        # Of volumes the kernels have five axes, and stay as they are.
-        network = network.to(memory_format=torch.channels_last)
+        # Not `network.to`, which refuses kernels of volumes. What they give is laid out as they are.
+        for parameter in network.parameters():
+            if parameter.ndim in LAYOUTS:
+                parameter.data = parameter.data.contiguous(memory_format=LAYOUTS[parameter.ndim])
     if compiled:
         network.compile()
     return network
