@@ -62,8 +62,8 @@ benchmark-small: $(READY)  ## the same with six recipes, hardly trained: minutes
 benchmark-transfer: $(READY)  ## the search for freeze ranges beside trying everything; after repro; writes docs/benchmark_transfer.md
 	@$(IN_VENV) python benchmarks/transfer/bench.py docs/benchmark_transfer.md
 
-benchmark-throughput: $(READY)  ## how fast networks train, and how long they wait for data; writes docs/benchmark_throughput.md
-	@$(IN_VENV) python benchmarks/throughput/bench.py --ray --out docs/benchmark_throughput.md
+benchmark-throughput: $(READY)  ## how fast networks train, and how long they wait for data; ARGS="--ray --workers 2"; writes docs/benchmark_throughput.md
+	@$(IN_VENV) python benchmarks/throughput/bench.py $(ARGS) --out docs/benchmark_throughput.md
 
 verdicts: $(READY)  ## three transfer studies whose answers are known, and whether they came out
 	@$(MAKE) --no-print-directory repro STUDY=studies/verdicts

@@ -28,8 +28,8 @@ class Sample(NamedTuple):
 
     def to(self, device: torch.device) -> "Sample":
         """The same sample on another device; from pinned memory nobody waits for the copy."""
-        there = (images.to(device, non_blocking=True) for images in (self.input, self.target))
-        return Sample(*there, self.chance)
+        given, wanted = (images.to(device, non_blocking=True) for images in (self.input, self.target))
+        return Sample(given, wanted, self.chance)
 
 
 class Pair(NamedTuple):

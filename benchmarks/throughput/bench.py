@@ -1,7 +1,7 @@
 """How fast networks train, how much of that their device could do, and how long they wait for data.
 
     python benchmarks/throughput/bench.py                   # prints a page; minutes on two cores
-    python benchmarks/throughput/bench.py --ray --out docs/benchmark_throughput.md
+    python benchmarks/throughput/bench.py --ray           # under Ray Train, as a stage trains
     python benchmarks/throughput/bench.py --workers 4       # on a machine with four GPUs: NCCL, a GPU each
 
 Where there is a GPU, networks are as large as published, in bfloat16, each with its memory as it is, with channels
@@ -94,21 +94,22 @@ def networks(asked: argparse.Namespace, load: Load, dataset: Path, folder: Path)
             yield found
 
 
-def measured(asked: argparse.Namespace, folder: Path) -> list[str]:
-    """Measure all that was asked for; lines of the page."""
+def measured(asked: argparse.Namespace, words: list[str], folder: Path) -> Iterator[list[str]]:
+    """Measure all that was asked for; part by part, the lines of the page."""
     load = Load(asked.batch, asked.crop, asked.steps, asked.repeats, asked.small)
-    lines = page.head(load, asked.ray, os.getloadavg()[0])
+    yield page.head(load, asked.ray, words, os.getloadavg()[0])
     dataset = folder / "few"
     made_fields.write(dataset, SPEED_FIELDS, load.crop_px + 32)
     with running(asked.ray):
         if asked.networks:
-            lines += page.speeds([*networks(asked, load, dataset, folder)])
+            yield page.speeds([*networks(asked, load, dataset, folder)])
         if asked.rounds:
             place = Place(workers=1, threads=1)
             found = ratios(SCALED, load, place, dataset, folder / "ratio", asked.ray, asked.rounds)
             _say(f"two workers beside one: {median(found):.2f} times as fast")
-            lines += page.scaling(SCALED, found, load)
-    return lines + data_wait(asked, folder / "many") if asked.fields else lines
+            yield page.scaling(SCALED, found, load)
+    if asked.fields:
+        yield data_wait(asked, folder / "many")
 
 
 def data_wait(asked: argparse.Namespace, folder: Path) -> list[str]:
@@ -141,16 +142,18 @@ def main() -> int:
     if there and asked.workers > there and not asked.ray:
         print(f"error: {asked.workers} workers need a GPU each, and there are {there}", file=sys.stderr)
         return 2
+    lines: list[str] = []
     try:
         with tempfile.TemporaryDirectory() as folder:
-            text = "\n".join([*measured(asked, Path(folder)), ""])
+            for part in measured(asked, sys.argv[1:], Path(folder)):
+                lines += part
+                if asked.out:  # what takes minutes may be stopped; what was measured by then stays
+                    asked.out.parent.mkdir(parents=True, exist_ok=True)
+                    asked.out.write_text("\n".join([*lines, ""]))
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if asked.out:
-        asked.out.parent.mkdir(parents=True, exist_ok=True)
-        asked.out.write_text(text)
-    print(asked.out or text)
+    print(asked.out or "\n".join([*lines, ""]))
     return 0
 
 

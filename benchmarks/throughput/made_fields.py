@@ -2,6 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ ILLUMINATION = Illumination(
     angle_rad=(0.1, 1.1, 2.1), spacing_um=(0.2,) * ANGLES, phase_rad=((0.0, 2.1, 4.2),) * ANGLES,
     modulation=((0.8,),) * ANGLES,
 )  # fmt: skip
+FEW = 50
+"""fields that are written before other processes have started"""
 HELD_BACK = ("val", "test")
 """cells beside those to learn from"""
 
@@ -49,9 +52,12 @@ def cell_names(count: int) -> tuple[str, ...]:
 def write(folder: Path, count: int, edge_px: int, processes: int = 1) -> None:
     """Write `count` fields to learn from, one to choose by and a sealed one, and their split."""
     cells = [*cell_names(count), *HELD_BACK]
-    with ProcessPoolExecutor(processes) as pool:
-        for _ in pool.map(partial(_write_one, folder, edge_px), cells, range(len(cells)), chunksize=8):
-            pass
+    write_one = partial(_write_one, folder, edge_px)
+    if processes == 1 or count < FEW:
+        list(map(write_one, cells, range(len(cells))))
+    else:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            list(pool.map(write_one, cells, range(len(cells)), chunksize=8))
     seal(folder, count)
 
 

@@ -27,13 +27,13 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def head(load: Load, with_ray: bool, busy: float) -> list[str]:
-    """What was measured where. `busy` is the load average before anything was started."""
+def head(load: Load, with_ray: bool, words: Sequence[str], busy: float) -> list[str]:
+    """What was measured where, by which words; `busy` is the load average before anything was started."""
     network = "a quarter of the published feature maps" if load.small else "as large as published"
     return [
         "# How fast networks train",
         "",
-        f"`make benchmark-throughput` writes this page. {hardware()}; torch {torch.__version__}; "
+        f"`python benchmarks/throughput/bench.py {' '.join(words)}`, as `make benchmark-throughput` does. {hardware()}; torch {torch.__version__}; "
         f"{datetime.now(UTC):%d %B %Y}; load average before it began: {busy:.1f} (what others compute there slows "
         "all of this).",
         "",
