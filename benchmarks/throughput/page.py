@@ -28,12 +28,13 @@ def _lines(path: str) -> list[str]:
 
 
 def head(load: Load, with_ray: bool, words: Sequence[str], busy: float) -> list[str]:
-    """What was measured where, by which words; `busy` is the load average before anything was started."""
+    """What was measured where, by which words of a command; `busy` is the load average before anything was started."""
     network = "a quarter of the published feature maps" if load.small else "as large as published"
     return [
         "# How fast networks train",
         "",
-        f"`python benchmarks/throughput/bench.py {' '.join(words)}`, as `make benchmark-throughput` does. {hardware()}; torch {torch.__version__}; "
+        f"`python benchmarks/throughput/bench.py {' '.join(words)}`, as `make benchmark-throughput` does. "
+        f"{hardware()}; torch {torch.__version__}; "
         f"{datetime.now(UTC):%d %B %Y}; load average before it began: {busy:.1f} (what others compute there slows "
         "all of this).",
         "",
@@ -66,7 +67,7 @@ def speeds(found: Sequence[Speed]) -> list[str]:
         "",
         "*Share of the matrix rate*: floating-point operations of a step (convolutions, matrix products, attentions, "
         "as transfer studies count them), per second and worker, over those of a large matrix product in the same "
-        "precision, measured by the same process after each stretch. *Data wait*: share of the time of all steps in "
+        "precision, measured by the same process after each stretch. *Data wait*: share of their time in "
         "which the first worker waited for its batch"
         + ("; at most so long was the GPU idle for it, which has a queue to work off." if on_gpu else ".")
         + f" *Peak memory*: of the first worker's process, {memory}.",

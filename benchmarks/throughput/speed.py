@@ -21,7 +21,7 @@ from sim_models.freeze import FreezeRange
 from sim_models.recipes import find
 from sim_models.samples import Share
 from sim_models.training.job import Job, lay_out
-from sim_models.training.loop import State, train
+from sim_models.training.loop import train
 from sim_models.training.place import Place
 from sim_models.transfer.cost import step_operations
 
@@ -72,21 +72,31 @@ class Meter:
         rate = matrix_rate(self.precision) if self.matrices else 0.0
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()  # of the matrices
-        noted = {"step": step, "seconds": metrics["seconds"], "matrix_rate": rate, "peak_bytes": peak}
+        times = {name: metrics[name] for name in ("seconds", "data_wait_seconds")}
+        noted = {"step": step, **times, "matrix_rate": rate, "peak_bytes": peak}
         with self.path.open("a") as file:
             file.write(json.dumps(noted) + "\n")
 
+    def looks(self) -> list[dict[str, float]]:
+        """All that was noted."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
     def stretches(self) -> list[tuple[float, float]]:
         """Seconds of one step, and the matrix rate at its end in operations per second, of those that count."""
-        looks = [json.loads(line) for line in self.path.read_text().splitlines()]
+        looks = self.looks()
         return [
             ((after["seconds"] - before["seconds"]) / (after["step"] - before["step"]), after["matrix_rate"])
             for before, after in pairwise(looks)
         ]
 
+    def waited(self) -> float:
+        """Share of the time in which steps waited for their batch, over all stretches that count."""
+        first, *_, last = self.looks()
+        return (last["data_wait_seconds"] - first["data_wait_seconds"]) / (last["seconds"] - first["seconds"])
+
     def peak_bytes(self) -> int:
         """The most memory up to the last look."""
-        return max(json.loads(line)["peak_bytes"] for line in self.path.read_text().splitlines())
+        return int(max(look["peak_bytes"] for look in self.looks()))
 
 
 @dataclass(frozen=True)
@@ -175,30 +185,29 @@ def speed_of(
     operations = (
         step_operations(lay_out(job)) / place.workers
     )  # which refuses what does not fit, before workers start
-    state = (_by_ray if with_ray else _by_ourselves)(job, place, folder, meter)
+    (_by_ray if with_ray else _by_ourselves)(job, place, folder, meter)
     stretches = meter.stretches()
     return Speed(
         network=name,
         place=place,
         images_per_s=tuple(load.batch / seconds for seconds, _ in stretches),
         matrix_share=tuple(operations / seconds / rate for seconds, rate in stretches if rate),
-        waited=state.waited / state.seconds,
+        waited=meter.waited(),
         peak_bytes=meter.peak_bytes(),
     )
 
 
-def _by_ray(job: Job, place: Place, folder: Path, meter: Meter) -> State:
+def _by_ray(job: Job, place: Place, folder: Path, meter: Meter) -> None:
     from sim_models.training.distributed import fit  # without Ray nobody should wait for its import
 
-    return fit(job, folder / "run", place, meter)
+    fit(job, folder / "run", place, meter)
 
 
-def _by_ourselves(job: Job, place: Place, folder: Path, meter: Meter) -> State:
+def _by_ourselves(job: Job, place: Place, folder: Path, meter: Meter) -> None:
     """In as many new processes as there are workers, each with a device of its own."""
     torch.multiprocessing.spawn(  # type: ignore[no-untyped-call]
         _work, (job.model_dump_json(), place, folder, meter), nprocs=place.workers
     )
-    return State(**torch.load(folder / "state.pt", weights_only=True))
 
 
 def _work(rank: int, job_json: str, place: Place, folder: Path, meter: Meter) -> None:
@@ -216,13 +225,10 @@ def _work(rank: int, job_json: str, place: Place, folder: Path, meter: Meter) ->
         dist.init_process_group("nccl" if on_gpu else "gloo", meeting, rank=rank, world_size=place.workers)
         network = nn.parallel.DistributedDataParallel(network, device_ids=[rank] if on_gpu else None)
     first = rank == 0
-    state = train(
+    train(
         network, job.recipe.method, bench.samples, bench.validation, job.training, bench.start(), job.training.steps,
         share, (lambda progress, _: meter(progress.step, progress.metrics())) if first else (lambda *_: None),
     )  # fmt: skip
-    if first:
-        told = {"weights": {}, "waited": state.waited, "seconds": state.seconds}
-        torch.save(told, folder / "state.pt")
     if place.workers > 1:
         dist.destroy_process_group()
 

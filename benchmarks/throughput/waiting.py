@@ -95,11 +95,12 @@ def memory_bytes() -> tuple[int, int]:
 def _wait(plan: Plan, job: Job, samples: Samples, crop_px: int) -> tuple[float, float, float]:
     """Seconds to cut a batch, and the shares that are waited: when cut at once, and when cut ahead."""
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
     def make(step: int) -> Sample:
         seed, augment = job.training.seed, job.training.augment
-        return samples.batch(step, plan.batch, crop_px, seed, Share(), augment, device.type == "cuda")
+        return samples.batch(step, plan.batch, crop_px, seed, Share(), augment, on_gpu)
 
     cut_s = [_seconds(lambda step=step: make(step)) for step in range(WARM_UP + CUTS)][WARM_UP:]
     # Other steps each time, for crops that were cut before are in the processor's own memory.

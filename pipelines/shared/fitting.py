@@ -136,7 +136,11 @@ def pictures(prepared: Prepared, model: Path, folder: Path, evaluation: Evaluati
 def write_curves(key: str, state: State) -> None:
     """Write `reports/curves/<key>.csv`: loss and validation PSNR by step. No times: they never repeat."""
     rows = [
-        {"arm": "scratch", "step": step, **{n: value for n, value in metrics.items() if n != "seconds"}}
+        {
+            "arm": "scratch",
+            "step": step,
+            **{n: value for n, value in metrics.items() if not n.endswith("seconds")},
+        }
         for step, metrics in state.curve
     ]
     write_whole(

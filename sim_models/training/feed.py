@@ -14,8 +14,8 @@ import torch
 
 from sim_models.samples import Sample
 
-CUTTERS = {"cpu": 1, "cuda": 4}
-"""threads by kind of device: a GPU can learn from batches faster than one thread cuts them; on a CPU they compete"""
+CUTTERS = {"cuda": 4}
+"""threads by kind of device, else one: a GPU may learn faster than one thread cuts; on a CPU they would compete"""
 
 AHEAD = 2
 """batches of each that lie ready: one would do were all cut equally fast, but some have to be read from a disk"""
@@ -37,7 +37,7 @@ class Feed:
         self._make, self._pool = make, pool
         self._steps = iter(steps)
         self._ready: deque[Future[Sample]] = deque()
-        for _ in range(AHEAD * CUTTERS[device.type]):
+        for _ in range(AHEAD * CUTTERS.get(device.type, 1)):
             self._order()
 
     def next(self) -> Sample:
@@ -65,7 +65,7 @@ def feeding(make: Callable[[int], Sample], steps: range, device: torch.device) -
     """
     # A new thread takes the first GPU for its own, whichever its process uses.
     settle = (lambda: torch.cuda.set_device(device)) if device.type == "cuda" else (lambda: None)
-    pool = ThreadPoolExecutor(CUTTERS[device.type], "batches", initializer=settle)
+    pool = ThreadPoolExecutor(CUTTERS.get(device.type, 1), "batches", initializer=settle)
     try:
         yield Feed(make, steps, device, pool)
     finally:

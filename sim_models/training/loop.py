@@ -63,6 +63,8 @@ class Progress:
     learning_rate: float
     seconds: float
     """spent in training steps since the start of training"""
+    waited: float
+    """of these, in which a step waited for its batch"""
 
     def metrics(self) -> dict[str, float]:
         """Everything but the step, by the names it is logged under."""
@@ -72,6 +74,7 @@ class Progress:
             **losses,
             "learning_rate": self.learning_rate,
             "seconds": self.seconds,
+            "data_wait_seconds": self.waited,
         }
 
 
@@ -164,7 +167,7 @@ def train(
                 diverged = not math.isfinite(psnr) and psnr != math.inf
                 psnr = DIVERGED_DB if diverged else psnr
                 _remember(state, bare, optimiser, step + 1, psnr)
-                progress = Progress(step + 1, _means(losses), psnr, rate, state.seconds)
+                progress = Progress(step + 1, _means(losses), psnr, rate, state.seconds, state.waited)
                 state.curve.append((progress.step, progress.metrics()))
                 report(progress, state)
                 if diverged:

@@ -77,8 +77,9 @@ def test_a_crop_that_does_not_fit_is_refused_before_workers_start(dataset: Path,
 def test_the_first_stretch_does_not_count(tmp_path: Path) -> None:
     meter = speed.Meter(tmp_path / "looks", "float32", matrices=False)
     for step, seconds in ((2, 9.0), (4, 10.0), (6, 13.0)):
-        meter(step, {"seconds": seconds})
+        meter(step, {"seconds": seconds, "data_wait_seconds": seconds / 10 + step})
     assert meter.stretches() == [(0.5, 0.0), (1.5, 0.0)]
+    assert meter.waited() == pytest.approx((0.4 + 4) / 4)
     assert meter.peak_bytes() > 0
 
 
