@@ -1,12 +1,13 @@
 """How fast networks train, how much of that their device could do, and how long they wait for data.
 
     python benchmarks/throughput/bench.py                   # prints a page; minutes on two cores
-    python benchmarks/throughput/bench.py --ray           # under Ray Train, as a stage trains
+    python benchmarks/throughput/bench.py --ray             # under Ray Train, as a stage trains
     python benchmarks/throughput/bench.py --workers 4       # on a machine with four GPUs: NCCL, a GPU each
 
 Where there is a GPU, networks are as large as published, in bfloat16, each with its memory as it is, with channels
-last, and compiled too. Where there is none, they have a quarter of the feature maps and compute in float32, and two
-workers are measured beside one.
+last, and compiled too. Where there is none, they have a quarter of the feature maps and compute in float32. Two
+workers are measured beside one on CPUs, and where there are two GPUs. With Ray on several machines let TMPDIR name a
+folder that all of them see.
 """
 
 import argparse
@@ -52,7 +53,8 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
         default=not on_gpu,
         help="a quarter of the feature maps",
     )
-    add("--rounds", type=int, default=0 if on_gpu else 3, help="of two workers beside one; 0: none")
+    rounds = 0 if torch.cuda.device_count() == 1 else 3
+    add("--rounds", type=int, default=rounds, help="of two workers beside one; 0: none")
     add(
         "--fields",
         nargs="*",
