@@ -1,7 +1,10 @@
 """Crops: the same for every number of workers, after every interruption, and of the same place."""
 
+import errno
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from sim_models.config import BadInput
 from sim_models.field import Field
 from sim_models.normalise import Normaliser, NormaliserSettings
 from sim_models.recipe import Recipe
-from sim_models.samples import Pair, Sample, Samples, Share
+from sim_models.samples import Pair, Sample, Samples, Share, Shelf
 from sim_models.task import Task
 
 ALONE = Share()
@@ -97,6 +100,43 @@ def test_the_shares_of_all_workers_are_the_global_batch(samples: Samples, worker
     shares = [samples.batch(7, 6, 8, seed=1, share=Share(rank, workers)) for rank in range(workers)]
     for image, parts in zip(whole, zip(*shares, strict=True), strict=True):
         assert torch.equal(torch.stack(parts, dim=1).flatten(0, 1), image)
+
+
+def test_fields_on_disk_give_the_same_batches(make_field: Callable[..., Field], recipe: Recipe) -> None:
+    """None of them, some of them, all of them in memory."""
+    fields = [make_field(cell) for cell in range(3)]
+    normaliser = Normaliser.fit(recipe.normaliser, [], [])
+    one = sum(image.nbytes for image in Samples(fields, recipe.task, normaliser).pairs[0][:2])
+    held, half, none = (Samples(fields, recipe.task, normaliser, limit) for limit in (np.inf, 1.5 * one, 0.0))
+    for other in (half, none):
+        for step in range(4):
+            first, second = (
+                each.batch(step, 5, 8, seed=1, share=ALONE, augment="symmetries") for each in (held, other)
+            )
+            assert same(first, second)
+        assert all(shows(*each) for each in zip(other.whole(ALONE), held.pairs, strict=True))
+
+
+def test_a_shelf_leaves_no_file_and_keeps_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process may have a thousand files open, and a data set more fields than that."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    shelf, images = Shelf(100.0), torch.arange(60.0).reshape(3, 4, 5)
+    kept = [shelf.keep(images + index) for index in range(30)]
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+    assert list(tmp_path.iterdir()) == []
+    assert all(torch.equal(each, images + index) for index, each in enumerate(kept))
+
+
+def test_a_disk_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    with pytest.raises(BadInput, match=r"No space left on device.*TMPDIR.*SIM_MODELS_MEMORY_GB"):
+        Shelf(0.0).keep(torch.zeros(2))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

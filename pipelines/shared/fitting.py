@@ -20,9 +20,10 @@ from sim_models.evaluation.scores import restore, score
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
 from sim_models.tracking.runs import WEIGHTS, Run, Tracker, data_version
-from sim_models.training.distributed import Place, fit, num_nodes
+from sim_models.training.distributed import fit, num_nodes
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State
+from sim_models.training.place import Place
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,11 @@ def pictures(prepared: Prepared, model: Path, folder: Path, evaluation: Evaluati
 def write_curves(key: str, state: State) -> None:
     """Write `reports/curves/<key>.csv`: loss and validation PSNR by step. No times: they never repeat."""
     rows = [
-        {"arm": "scratch", "step": step, **{n: value for n, value in metrics.items() if n != "seconds"}}
+        {
+            "arm": "scratch",
+            "step": step,
+            **{n: value for n, value in metrics.items() if not n.endswith("seconds")},
+        }
         for step, metrics in state.curve
     ]
     write_whole(

@@ -6,6 +6,7 @@
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +71,17 @@ class Prepared:
         """The restorer whose images the role `synthetic` was made from."""
         return self.folder / UPSTREAM if (self.folder / UPSTREAM).is_dir() else None
 
-    def fields(self, part: Part) -> list[Field]:
-        """The fields of one part, in order of cell and level; those of other parts are not even opened."""
-        return list(ome_fields.fields(self.folder, self.split.cells(part)))
+    def fields(self, part: Part, limit_bytes: float = math.inf) -> list[Field]:
+        """The fields of one part, in order of cell and level; those of other parts are not even opened.
+
+        Images are held in memory up to `limit_bytes` together; those of the fields after that are read and checked
+        once, and then anew whenever one is asked for.
+        """
+        found, held = [], 0
+        for field in ome_fields.fields(self.folder, self.split.cells(part)):
+            held += sum(image.nbytes for image in field.images.values())
+            found.append(field if held <= limit_bytes else ome_fields.let_go(self.folder, field))
+        return found
 
     def roles(self, parts: Sequence[Part]) -> set[Role]:
         """The images that every field of these parts has; no file is opened."""

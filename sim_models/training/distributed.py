@@ -1,8 +1,7 @@
 """Ray around the training loop: the one place of this floor that knows Ray.
 
-The global batch is a number in the settings; how many workers share it is a place, read from the
-environment (`SIM_MODELS_WORKERS`, `SIM_MODELS_THREADS`). `RAY_ADDRESS` names a cluster to join;
-without it a Ray of our own is started on this machine, bound to loopback.
+The global batch is a number in the settings; how many workers share it is a `Place`, read from the environment.
+`RAY_ADDRESS` names a cluster to join; without it a Ray of our own is started on this machine, bound to loopback.
 """
 
 import logging
@@ -11,7 +10,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from sim_models.config import BadInput
 from sim_models.samples import Share
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import Progress, State, train
+from sim_models.training.place import Place
 
 Watch = Callable[[int, dict[str, float]], None]
 """Told step and metrics of every look at the validation cells, on the first worker; travels to it."""
@@ -41,30 +41,6 @@ Watch = Callable[[int, dict[str, float]], None]
 STATE = "state.pt"
 OBJECT_STORE_BYTES = 200 * 2**20
 """fields travel by file, not through Ray's object store; its default takes a third of the memory"""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where training runs: says nothing about what comes out."""
-
-    workers: int
-    threads: int
-
-    @staticmethod
-    def from_environment() -> "Place":
-        """Read `SIM_MODELS_WORKERS` (1) and `SIM_MODELS_THREADS` (2, CPU threads of each worker).
-
-        Raises:
-            BadInput: if one is no positive whole number.
-        """
-        return Place(_positive("SIM_MODELS_WORKERS", 1), _positive("SIM_MODELS_THREADS", 2))
-
-
-def _positive(variable: str, otherwise: int) -> int:
-    text = os.environ.get(variable, str(otherwise))
-    if not text.isdecimal() or int(text) < 1:
-        raise BadInput(f"environment variable {variable} is {text!r}; give a whole number of at least 1")
-    return int(text)
 
 
 @contextmanager
@@ -133,7 +109,7 @@ def fit(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
     gpu = resources().get("GPU", 0) >= place.workers
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": job.model_dump_json(), "watch": watch, "threads": place.threads},
+        train_loop_config={"job": job.model_dump_json(), "watch": watch, "place": place},
         scaling_config=ray.train.ScalingConfig(
             num_workers=place.workers,
             use_gpu=gpu,
@@ -158,7 +134,8 @@ def fit(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
 def _work(config: dict[str, Any]) -> None:
     """What each worker runs."""
     job = Job.model_validate_json(config["job"])
-    torch.set_num_threads(config["threads"])
+    place: Place = config["place"]
+    torch.set_num_threads(place.threads)
     context = ray.train.get_context()
     share = Share(context.get_world_rank(), context.get_world_size())
     bench = lay_out(job)
@@ -172,7 +149,7 @@ def _work(config: dict[str, Any]) -> None:
         _report(progress, state, first)
 
     # Frozen stages have no gradients by now, so DDP never waits for any.
-    network = prepare_model(bench.network.to(get_device()))
+    network = prepare_model(place.arranged(bench.network.to(get_device())))
     train(
         network,
         job.recipe.method,

@@ -1,5 +1,7 @@
 """A training job: everything a worker needs to know, as one JSON document."""
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -98,8 +100,8 @@ def lay_out(job: Job) -> LaidOut:
         if source
         else Normaliser.fit(job.recipe.normaliser, *_inputs_and_targets(job, fields))
     )
-    samples = Samples(fields, job.recipe.task, normaliser)
-    validation = Samples(validation_fields, job.recipe.task, normaliser)
+    samples = Samples(fields, job.recipe.task, normaliser, memory_bytes())
+    validation = Samples(validation_fields, job.recipe.task, normaliser, memory_bytes())
     samples.refuse_crop(job.training.crop_px)
     torch.manual_seed(job.training.seed)
     channels = job.recipe.method.channels(*samples.channels)
@@ -125,13 +127,32 @@ def lay_out(job: Job) -> LaidOut:
     )
 
 
+def memory_bytes() -> float:
+    """What a worker holds of one part of its data: `SIM_MODELS_MEMORY_GB` (4), of its node rather than of the job.
+
+    Up to so much of the fields as they were prepared, and of the samples made of them. What does not fit is read from
+    disk when it is needed, which takes longer and changes nothing else.
+
+    Raises:
+        BadInput: if it is no positive number.
+    """
+    text = os.environ.get("SIM_MODELS_MEMORY_GB", "4")
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = math.nan
+    if not gigabytes > 0:
+        raise BadInput(f"environment variable SIM_MODELS_MEMORY_GB is {text!r}; give a positive number")
+    return gigabytes * 1e9
+
+
 @lru_cache(maxsize=4)
 def fields_of(prepared: Prepared, part: Part, light: str) -> tuple[Field, ...]:
     """The fields of one part at the light levels of a task.
 
-    A worker takes up dozens of trials on the same data; files are read for the first.
+    A worker takes up dozens of trials on the same data; files are read for the first, as far as memory goes.
     """
-    fields = tuple(prepared.fields(part))
+    fields = tuple(prepared.fields(part, memory_bytes()))
     if light == "all":
         return fields
     levels = prepared.light(fields)
@@ -152,6 +173,8 @@ def _of_cells(job: Job, fields: tuple[Field, ...]) -> tuple[Field, ...]:
 
 def _inputs_and_targets(job: Job, fields: Sequence[Field]) -> tuple[list[Image], list[Image]]:
     task = job.recipe.task
+    if job.recipe.normaliser.scope == "stack":
+        return [], []  # each stack will be looked at by itself, and not all at once
     for field in fields:
         for role in task.missing(field.images):
             field.image(role)  # which refuses

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from sim_models.config import Settings
 from sim_models.methods import Method
-from sim_models.samples import Augment, Samples, Share
+from sim_models.samples import Augment, Sample, Samples, Share
+from sim_models.training.feed import feeding
 
 
 class TrainingSettings(Settings):
@@ -62,6 +63,8 @@ class Progress:
     learning_rate: float
     seconds: float
     """spent in training steps since the start of training"""
+    waited: float
+    """of these, in which a step waited for its batch"""
 
     def metrics(self) -> dict[str, float]:
         """Everything but the step, by the names it is logged under."""
@@ -71,6 +74,7 @@ class Progress:
             **losses,
             "learning_rate": self.learning_rate,
             "seconds": self.seconds,
+            "data_wait_seconds": self.waited,
         }
 
 
@@ -86,6 +90,8 @@ class State:
     best_psnr: float = -math.inf
     stale: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
+    """of these seconds, those in which a step waited for its batch"""
     curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     """(step, metrics) of every look"""
 
@@ -128,41 +134,53 @@ def train(
     if state.optimiser is not None:
         optimiser.load_state_dict(state.optimiser)
     losses: list[dict[str, Tensor]] = []
-    started = time.perf_counter()
 
-    for step in range(state.step, until):
-        if state.stopped_early(settings):
-            break
-        # What layers draw, as those that are left out at random, depends on seed and step alone, as the batch does.
-        torch.manual_seed(_seed_of(settings.seed, step, share.rank))
-        rate = learning_rate(settings, step, [metrics["val_psnr"] for _, metrics in state.curve])
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        network.train()
-        sample = samples.batch(step, settings.batch, settings.crop_px, settings.seed, share, settings.augment)
-        sample = sample.to(device)
-        with _precision(settings, device):
-            terms = method.loss(network, sample)
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(bare.parameters(), settings.clip_norm)
-        optimiser.step()
-        losses.append({name: term.detach() for name, term in terms.items()})
+    def make(step: int) -> Sample:
+        size, crop_px, seed = settings.batch, settings.crop_px, settings.seed
+        return samples.batch(step, size, crop_px, seed, share, settings.augment, device.type == "cuda")
 
-        if (step + 1) % settings.validate_every == 0 or step + 1 == until:
-            state.seconds += time.perf_counter() - started
-            psnr = mean_psnr(bare, method, validation, share)
-            diverged = not math.isfinite(psnr) and psnr != math.inf
-            psnr = DIVERGED_DB if diverged else psnr
-            _remember(state, bare, optimiser, step + 1, psnr)
-            progress = Progress(step + 1, _means(losses), psnr, rate, state.seconds)
-            state.curve.append((progress.step, progress.metrics()))
-            report(progress, state)
-            if diverged:
+    with feeding(make, range(state.step, until), device) as feed:
+        started, waited = time.perf_counter(), state.waited
+        for step in range(state.step, until):
+            if state.stopped_early(settings):
                 break
-            losses.clear()
-            started = time.perf_counter()
+            # What layers draw, as those that are left out at random, depends on seed and step alone, as the batch does.
+            torch.manual_seed(_seed_of(settings.seed, step, share.rank))
+            rate = learning_rate(settings, step, [metrics["val_psnr"] for _, metrics in state.curve])
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            network.train()
+            sample = feed.next()
+            with _precision(settings, device):
+                terms = method.loss(network, sample)
+            optimiser.zero_grad(set_to_none=True)
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(bare.parameters(), settings.clip_norm)
+            optimiser.step()
+            losses.append({name: term.detach() for name, term in terms.items()})
+
+            if (step + 1) % settings.validate_every == 0 or step + 1 == until:
+                _finish_queued(device)
+                state.seconds += time.perf_counter() - started
+                state.waited = waited + feed.waited
+                psnr = mean_psnr(bare, method, validation, share)
+                diverged = not math.isfinite(psnr) and psnr != math.inf
+                psnr = DIVERGED_DB if diverged else psnr
+                _remember(state, bare, optimiser, step + 1, psnr)
+                progress = Progress(step + 1, _means(losses), psnr, rate, state.seconds, state.waited)
+                state.curve.append((progress.step, progress.metrics()))
+                report(progress, state)
+                if diverged:
+                    break
+                losses.clear()
+                started = time.perf_counter()
     return state
+
+
+def _finish_queued(device: torch.device) -> None:
+    """A GPU works off a queue; no clock may be read before it has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def learning_rate(settings: TrainingSettings, step: int, scores: Sequence[float] = ()) -> float:

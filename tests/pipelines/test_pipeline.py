@@ -29,9 +29,10 @@ from sim_models.tracking.champions import Champions
 from sim_models.tracking.registry import CANDIDATE, CHAMPION, Registry
 from sim_models.tracking.runs import Tracker, client_of
 from sim_models.training import loop
-from sim_models.training.distributed import Place, Watch
+from sim_models.training.distributed import Watch
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, TrainingSettings
+from sim_models.training.place import Place
 from sim_models.transfer.study import StudyRecord
 from sim_models.transfer.trials import Trials
 

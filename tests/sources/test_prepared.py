@@ -28,6 +28,25 @@ def test_fields_of_a_part_in_order(folder: Path) -> None:
     assert {field.cell for field in prepared.fields("test")} == {"cell_004"}
 
 
+def test_fields_that_do_not_fit_into_memory_are_the_same_read_anew(folder: Path) -> None:
+    prepared = Prepared.open(folder)
+    held = prepared.fields("train")
+    one = sum(image.nbytes for image in held[0].images.values())
+    few = prepared.fields("train", limit_bytes=2 * one)
+    for field, other in zip(held, few, strict=True):
+        assert (other.name, list(other.images), len(other.images)) == (
+            field.name,
+            list(field.images),
+            len(field.images),
+        )
+        for role, image in field.images.items():
+            np.testing.assert_array_equal(other.image(role), image)
+    assert few[1].image("raw") is few[1].image("raw")
+    assert few[2].image("raw") is not few[2].image("raw")
+    with pytest.raises(BadInput, match=r"has no image of role 'srrf' \(it has raw, reference, widefield\)"):
+        few[-1].image("srrf")
+
+
 def test_test_cells_are_not_opened_by_the_other_parts(folder: Path) -> None:
     for file in (folder / "cell_004").rglob("*.tif"):
         file.write_bytes(b"nobody may look at this")

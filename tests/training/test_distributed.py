@@ -16,9 +16,10 @@ from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
 from sim_models.tracking.logger import Logger
 from sim_models.tracking.runs import Tracker, client_of
-from sim_models.training.distributed import Place, cluster, fit
+from sim_models.training.distributed import cluster, fit
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
+from sim_models.training.place import Place
 
 pytestmark = pytest.mark.timeout(600)  # starting processes takes minutes on a machine that is busy otherwise
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -124,19 +125,3 @@ def test_a_cluster_where_nobody_answers_is_refused_at_once(
     with pytest.raises(BadInput, match=rf"no Ray cluster answers at RAY_ADDRESS={address} "), cluster():
         pass
     assert time.monotonic() - started < 6
-
-
-def test_the_place_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SIM_MODELS_WORKERS", "4")
-    monkeypatch.setenv("SIM_MODELS_THREADS", "3")
-    assert Place.from_environment() == Place(workers=4, threads=3)
-    monkeypatch.delenv("SIM_MODELS_WORKERS")
-    monkeypatch.delenv("SIM_MODELS_THREADS")
-    assert Place.from_environment() == Place(workers=1, threads=2)
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
-def test_a_place_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv("SIM_MODELS_WORKERS", text)
-    with pytest.raises(BadInput, match=rf"SIM_MODELS_WORKERS is '{text}'; give a whole number of at least 1"):
-        Place.from_environment()

@@ -12,7 +12,7 @@ from sim_models.networks import rednet
 from sim_models.normalise import NormaliserSettings
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
-from sim_models.training.job import Job, LaidOut, lay_out
+from sim_models.training.job import Job, LaidOut, fields_of, lay_out
 from sim_models.training.loop import State, train
 
 
@@ -66,6 +66,27 @@ def test_a_change_in_frozen_stages_does_not_go_unseen(job: Job, source: Path, na
     weights[name].view(-1)[0] += 1
     with pytest.raises(RuntimeError, match="frozen stages enc1-enc2 changed while training"):
         bench.verify_frozen(weights)
+
+
+def test_fields_on_disk_train_the_same_weights(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a data set may be larger than the memory of a worker."""
+    held = run(lay_out(job))
+    fields_of.cache_clear()
+    monkeypatch.setenv("SIM_MODELS_MEMORY_GB", "0.00005")
+    bench = lay_out(job)
+    fields_of.cache_clear()
+    state = run(bench)
+    assert all(torch.equal(held.weights[name], tensor) for name, tensor in state.weights.items())
+    assert [metrics["val_psnr"] for _, metrics in state.curve] == [
+        metrics["val_psnr"] for _, metrics in held.curve
+    ]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "much", "", "nan"])
+def test_memory_that_is_no_number_is_refused(job: Job, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SIM_MODELS_MEMORY_GB", text)
+    with pytest.raises(BadInput, match=rf"SIM_MODELS_MEMORY_GB is '{text}'; give a positive number"):
+        lay_out(job)
 
 
 def test_a_change_elsewhere_is_training(job: Job, source: Path) -> None:

@@ -56,7 +56,7 @@ def equal(first: Weights, second: Weights) -> bool:
 
 
 def without_times(state: State) -> list[tuple[int, dict[str, float]]]:
-    return [(step, {**metrics, "seconds": 0.0}) for step, metrics in state.curve]
+    return [(step, {**metrics, "seconds": 0.0, "data_wait_seconds": 0.0}) for step, metrics in state.curve]
 
 
 @pytest.fixture(scope="module")

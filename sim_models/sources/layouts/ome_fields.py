@@ -4,7 +4,8 @@ Each file's metadata holds the identity of its field (dataset, structure, cell, 
 unit of its values, the microscope and, where known, the illumination; axes are those of `field.AXES`.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,33 @@ def fields(folder: Path, cells: Collection[str] | None = None) -> Iterator[Field
             field = _read_field(home)
             check(field, str(home))
             yield field
+
+
+def let_go(folder: Path, field: Field) -> Field:
+    """The same field of `folder`, whose images do not stay in memory: each is read anew whenever it is asked for."""
+    home = folder / field.cell / field.level
+    return replace(field, images=_OnDisk(home, tuple(field.images)))
+
+
+class _OnDisk(Mapping[Role, Image]):
+    """Images of one field in its folder."""
+
+    def __init__(self, home: Path, roles: Sequence[Role]) -> None:
+        self.home, self.roles = home, roles
+
+    def __getitem__(self, role: Role) -> Image:
+        if role not in self.roles:
+            raise KeyError(role)
+        return _read_role(self.home / f"{role}{SUFFIX}")[1]
+
+    def __contains__(self, role: object) -> bool:
+        return role in self.roles  # without reading it
+
+    def __iter__(self) -> Iterator[Role]:
+        return iter(self.roles)
+
+    def __len__(self) -> int:
+        return len(self.roles)
 
 
 def write_toy(folder: Path) -> None:
