@@ -48,6 +48,10 @@ class Share:
         """The indices in `range(size)` that belong to this worker."""
         return range(self.rank, size, self.workers)
 
+    def weight(self, size: int) -> float:
+        """What a mean over this worker's part of `size` counts, so that the mean over workers is that over all."""
+        return len(self.of(size)) * self.workers / size
+
 
 class Samples:
     """Whole fields, normalised once and kept in memory, from which crops are cut.

@@ -144,7 +144,9 @@ def train(
         with _precision(settings, device):
             terms = method.loss(network, sample)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        # Gradients are averaged over workers, of which some may have a crop less than others.
+        total = torch.stack(list(terms.values())).sum() * share.weight(settings.batch)
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(bare.parameters(), settings.clip_norm)
         optimiser.step()
         losses.append({name: term.detach() for name, term in terms.items()})
