@@ -64,11 +64,15 @@ class Diary:
     def __call__(self, step, metrics):
         import ray.train
 
+        while step > int((self.path.parent / "allowed").read_text()):
+            time.sleep(0.02)
         here, workers = ray.util.get_node_ip_address(), ray.train.get_context().get_world_size()
         with self.path.open("a") as diary:
             diary.write(f"{time.time()} {step} {os.getpid()} {here} {workers}\\n")
         time.sleep(self.look_s / 2)
         self.logger(step, metrics)
+        with (self.path.parent / "logged").open("a") as logged:
+            logged.write("x")
         time.sleep(self.look_s / 2)
 
 
@@ -103,7 +107,9 @@ class Training:
 
     def start(self) -> None:
         """Start the driver, for the first time or again."""
-        self.home.mkdir(exist_ok=True)
+        if not self.home.exists():
+            self.home.mkdir()
+            self.allow(0)
         (self.home / "job.json").write_text(self.job.model_dump_json())
         with (self.home / "said").open("ab") as said:
             self.driver = subprocess.Popen(
@@ -130,9 +136,20 @@ class Training:
         ]
 
     @property
-    def step(self) -> int:
-        """The furthest that was told of."""
-        return max((look.step for look in self.diary), default=0)
+    def looks(self) -> int:
+        """Different ones that were told of."""
+        return max((look.step for look in self.diary), default=0) // self.job.training.validate_every
+
+    @property
+    def all_looks(self) -> int:
+        """Of a training to its end."""
+        return self.job.training.steps // self.job.training.validate_every
+
+    def allow(self, looks: int) -> None:
+        """Let training come so far, where it waits: else it might have ended before a busy machine gets to kill it."""
+        partial = self.home / "allowed.partial"
+        partial.write_text(str(looks * self.job.training.validate_every))
+        partial.replace(self.home / "allowed")
 
     def wait(self, question: Callable[[], bool]) -> None:
         """Return once a question is answered with yes, which it must be while the driver works."""
@@ -143,15 +160,30 @@ class Training:
             time.sleep(0.02)
 
     def wait_for_look(self, number: int) -> None:
-        """Return once so many different looks were told of."""
-        self.wait(lambda: self.step >= number * self.job.training.validate_every)
+        """Return once so many different looks were told of; training goes on, but not further than the next."""
+        self.allow(number + 1)
+        self.wait(lambda: self.looks >= number)
+
+    def wait_for_another(self, by: Callable[[Look], bool] = lambda look: True) -> Look:
+        """Return the next look that is told of, be it for the second time."""
+        told = len(self.diary)
+        self.allow(self.looks + 1)
+        self.wait(lambda: any(by(look) for look in self.diary[told:]))
+        return next(look for look in self.diary[told:] if by(look))
+
+    def wait_until_somebody_is_not_heard(self) -> None:
+        """Return once there is a look that somebody tells of and MLflow does not take."""
+        logged = self.home / "logged"
+        self.allow(self.looks + 1)
+        self.wait(lambda: len(self.diary) > (logged.stat().st_size if logged.exists() else 0))
 
     def unfinished(self) -> bool:
         """Whether there is something left to disturb."""
-        return self.driver.poll() is None and self.step < self.job.training.steps
+        return self.driver.poll() is None and self.looks < self.all_looks
 
     def finish(self) -> State:
         """Wait for the driver, which must end well."""
+        self.allow(self.all_looks)
         assert self.driver.wait(LONGEST_S) == 0, self.said
         return State(**torch.load(self.home / "end.pt", weights_only=True))
 
@@ -208,6 +240,50 @@ def trained(long_job: Job, environment: dict[str, str], tmp_path: Path) -> Itera
     training.start()
     yield training
     training.end()
+
+
+def test_a_node_that_is_missing_makes_the_world_smaller(
+    world: World,
+    job: Job,
+    long_job: Job,
+    restorer: Restorer,
+    environment: dict[str, str],
+    client: MlflowClient,
+    drawn: random.Random,
+    table: list[Row],
+    tmp_path: Path,
+) -> None:
+    """Two workers, then one, with the same global batch: nearly the weights of one, for sums are in another order.
+
+    Batch statistics are frozen, as each worker has its own. This comes first: Ray keeps the room of a driver that was
+    killed for three minutes.
+    """
+    restorer.save(tmp_path / "source")
+    job = long_job.model_copy(
+        update={"source": str(tmp_path / "source"), "frozen": FreezeRange(start=0, end=5)}
+    )
+    training = Training(tmp_path / tmp_path.name, job, environment | {"SIM_MODELS_WORKERS": "1-2"})
+    row = Row("one of two nodes that train, which stays away")
+    (look,) = _looks(training, drawn, 1, first=1)
+    name = drawn.choice(["ray-node-1", "ray-node-2"])
+    training.start()
+    try:
+        training.wait_for_look(look)
+        assert len(_trainers(world)) == 2
+        _strike(training, row, lambda: world.kill(name))
+        state = training.finish()
+    finally:
+        training.end()
+        world.kill(name)  # where the test did not come so far
+        world.start(name)
+    row.again = len(training.diary) - len({each.step for each in training.diary})
+    table.append(row)
+    assert [each.workers for each in training.diary[:look]] == [2] * look
+    assert training.diary[-1].workers == 1
+    alone = _without_ray(job)
+    for key, tensor in alone.weights.items():
+        torch.testing.assert_close(state.weights[key], tensor, rtol=1e-4, atol=1e-5)
+    _expect_every_step_once(training, client, state)
 
 
 def test_workers_are_killed(
@@ -268,68 +344,19 @@ def test_mlflow_is_killed(
         trained.wait_for_look(look)
         time.sleep(drawn.random() * LOOK_S)
         assert server.healthy()
-        told = len(trained.diary)
-        _strike(
-            trained,
-            row,
-            lambda: world.kill("mlflow"),
-            then=lambda told=told: _while_down(world, trained, told),
-        )
+        assert trained.unfinished()
+        world.kill("mlflow")
+        trained.wait_until_somebody_is_not_heard()
+        world.start("mlflow")
+        started = time.time()
+        row.resumed_s.append(trained.wait_for_another().moment - started)
     table.append(row)
     _expect_undisturbed(trained, client, row)
 
 
-def _while_down(world: World, training: Training, told: int) -> None:
-    training.wait(lambda: len(training.diary) > told)
-    world.start("mlflow")
-
-
-def test_a_node_that_is_missing_makes_the_world_smaller(
-    world: World,
-    job: Job,
-    long_job: Job,
-    restorer: Restorer,
-    environment: dict[str, str],
-    client: MlflowClient,
-    drawn: random.Random,
-    table: list[Row],
-    tmp_path: Path,
-) -> None:
-    """Two workers, then one, with the same global batch: nearly the weights of one, for sums are in another order.
-
-    Batch statistics are frozen, as each worker has its own.
-    """
-    restorer.save(tmp_path / "source")
-    job = long_job.model_copy(
-        update={"source": str(tmp_path / "source"), "frozen": FreezeRange(start=0, end=5)}
-    )
-    training = Training(tmp_path / tmp_path.name, job, environment | {"SIM_MODELS_WORKERS": "1-2"})
-    row = Row("one of two nodes that train, which stays away")
-    (look,) = _looks(training, drawn, 1, first=1)
-    name = drawn.choice(["ray-node-1", "ray-node-2"])
-    training.start()
-    try:
-        training.wait_for_look(look)
-        assert len(_trainers(world)) == 2
-        _strike(training, row, lambda: world.kill(name))
-        state = training.finish()
-    finally:
-        training.end()
-        world.start(name)
-    row.again = len(training.diary) - len({each.step for each in training.diary})
-    table.append(row)
-    assert [each.workers for each in training.diary[:look]] == [2] * look
-    assert training.diary[-1].workers == 1
-    alone = _without_ray(job)
-    for key, tensor in alone.weights.items():
-        torch.testing.assert_close(state.weights[key], tensor, rtol=1e-4, atol=1e-5)
-    _expect_every_step_once(training, client, state)
-
-
 def _looks(training: Training, drawn: random.Random, kills: int, first: int = 0) -> list[int]:
     """After which looks to kill, in order; after none means while all this starts."""
-    last = training.job.training.steps // training.job.training.validate_every - 1
-    return sorted(drawn.sample(range(first, last), kills))
+    return sorted(drawn.sample(range(first, training.all_looks - 3), kills))
 
 
 def _trainers(world: World) -> list[psutil.Process]:
@@ -357,10 +384,10 @@ def _strike(
     """Kill what trains, which must be under way, and return once it is again."""
     assert training.unfinished()
     kill()
-    struck, told = time.time(), len(training.diary)
+    struck, before = time.time(), {look.process for look in training.diary}
     then()
-    training.wait(lambda: len(training.diary) > told)
-    row.resumed_s.append(training.diary[told].moment - struck)
+    resumed = training.wait_for_another(by=lambda look: look.process not in before)
+    row.resumed_s.append(resumed.moment - struck)
 
 
 def _expect_undisturbed(training: Training, client: MlflowClient, row: Row) -> None:
