@@ -23,6 +23,8 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1" if os.environ.get
 os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 # A checkpoint counts once the controller has seen it; the default of 2 s would lose short jobs' last one.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+# Workers for which there was room a moment ago are waited for, and then counted anew; for a minute, if Ray had its way.
+os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray's workers give way to everybody else (nice 15): beside a busy browser, training would stand still.
 os.environ.setdefault("RAY_worker_niceness", "0")

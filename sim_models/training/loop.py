@@ -157,7 +157,7 @@ def train(
             diverged = not math.isfinite(psnr) and psnr != math.inf
             psnr = DIVERGED_DB if diverged else psnr
             _remember(state, bare, optimiser, step + 1, psnr)
-            progress = Progress(step + 1, _means(losses), psnr, rate, state.seconds)
+            progress = Progress(step + 1, _means(losses, settings.batch, share), psnr, rate, state.seconds)
             state.curve.append((progress.step, progress.metrics()))
             report(progress, state)
             if diverged:
@@ -249,8 +249,14 @@ def _copy(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
-def _means(losses: list[dict[str, Tensor]]) -> dict[str, float]:
-    return {name: float(torch.stack([terms[name] for terms in losses]).mean()) for name in losses[0]}
+def _means(losses: list[dict[str, Tensor]], batch: int, share: Share) -> dict[str, float]:
+    """Of each term, over steps and over all workers."""
+    means = torch.stack([torch.stack([terms[name] for terms in losses]).mean() for name in losses[0]])
+    if share.workers > 1:
+        means *= share.weight(batch)
+        dist.all_reduce(means)
+        means /= share.workers
+    return dict(zip(losses[0], means.tolist(), strict=True))
 
 
 def _precision(settings: TrainingSettings, device: torch.device) -> AbstractContextManager[object]:
