@@ -60,6 +60,10 @@ class Share:
         """The indices in `range(size)` that belong to this worker."""
         return range(self.rank, size, self.workers)
 
+    def weight(self, size: int) -> float:
+        """What a mean over this worker's part of `size` counts, so that the mean over workers is that over all."""
+        return len(self.of(size)) * self.workers / size
+
 
 class Shelf:
     """Keeps tensors: in memory up to so many bytes, what comes after them in files.

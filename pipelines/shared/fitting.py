@@ -109,7 +109,7 @@ def fit_and_save(
     tags = {"sim.kind": "training", **data_tags(job)}
     with lab.tracker.run(name, key, job.model_dump(mode="json"), tags, parent) as run:
         run.dataset(data_folder(job), laid_out.card.split_hash, "training")
-        run.tags({"sim.workers": str(lab.place.workers), "sim.threads": str(lab.place.threads)})
+        run.tags({"sim.workers": str(lab.place), "sim.threads": str(lab.place.threads)})
         state = fit(job, here.folder / key, lab.place, run.logger)
         restorer = laid_out.restorer(state)
         restorer.save(folder)

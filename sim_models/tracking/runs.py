@@ -145,7 +145,8 @@ class Tracker:
             parent: the run under which this one is shown.
         """
         client = client_of(self.uri)
-        run_id = self.find(KEY, key) or self._create(name, key, settings, tags, parent)
+        run_id = self.find(KEY, key) or self._create(name, key, tags, parent)
+        self._describe(run_id, settings)
         client.update_run(run_id, status="RUNNING")
         try:
             yield Run(run_id, Logger(self.uri, run_id))
@@ -157,25 +158,27 @@ class Tracker:
             raise
         client.set_terminated(run_id, FINISHED)
 
-    def _create(
-        self, name: str, key: str, settings: Mapping[str, Any], tags: Mapping[str, str], parent: Run | None
-    ) -> str:
-        client = client_of(self.uri)
+    def _create(self, name: str, key: str, tags: Mapping[str, str], parent: Run | None) -> str:
         lineage = {"mlflow.parentRunId": parent.id} if parent else {}
         lineage |= {
             "mlflow.source.name": os.environ.get("DVC_STAGE", "by hand"),
             "mlflow.source.type": "PROJECT",
         }
-        run_id = str(
-            client.create_run(
-                self.experiment_id,
-                run_name=name,
-                tags={KEY: key, **code_version(self.root), **lineage, **tags},
-            ).info.run_id
+        created = client_of(self.uri).create_run(
+            self.experiment_id,
+            run_name=name,
+            tags={KEY: key, **code_version(self.root), **lineage, **tags},
         )
-        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(settings).items()])
+        return str(created.info.run_id)
+
+    def _describe(self, run_id: str, settings: Mapping[str, Any]) -> None:
+        """Say of a run with what it is made, unless that is there: whoever made it may have been killed at once."""
+        client = client_of(self.uri)
+        if client.get_run(run_id).data.params:
+            return
         client.log_text(run_id, environment(), "environment.txt")
-        return run_id
+        # Last and all together: where they are, everything is.
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(settings).items()])
 
     def find(self, tag: str, value: str) -> str | None:
         """The newest run that carries a tag, if any."""

@@ -5,9 +5,11 @@ The global batch is a number in the settings; how many workers share it is a `Pl
 """
 
 import logging
+import math
 import os
+import shutil
 import socket
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,6 +22,8 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1" if os.environ.get
 os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 # A checkpoint counts once the controller has seen it; the default of 2 s would lose short jobs' last one.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+# Workers for which there was room a moment ago are waited for, and then counted anew; for a minute, if Ray had its way.
+os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray's workers give way to everybody else (nice 15): beside a busy browser, training would stand still.
 os.environ.setdefault("RAY_worker_niceness", "0")
@@ -39,6 +43,10 @@ Watch = Callable[[int, dict[str, float]], None]
 """Told step and metrics of every look at the validation cells, on the first worker; travels to it."""
 
 STATE = "state.pt"
+TRIES = 3
+"""in a row without a step of progress; a fault of the code would come every time"""
+NO_UPLOAD = ray.train.CheckpointUploadMode.NO_UPLOAD
+"""a checkpoint is written where it stays, under its name once it is whole"""
 OBJECT_STORE_BYTES = 200 * 2**20
 """fields travel by file, not through Ray's object store; its default takes a third of the memory"""
 
@@ -98,37 +106,83 @@ def fit(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
     `run_folder` keeps the checkpoints. Called again with the folder of a job that was interrupted,
     it goes on from the last one; give every different job a folder of its own.
 
+    Workers that die are replaced, as often as they get on in between; training that fails `TRIES` times at the
+    same step is given up.
+
     Raises:
-        BadInput: if the workers cannot share the global batch equally.
+        BadInput: if there are more workers than crops in a batch.
+        ray.train.TrainingFailedError: if it is given up; called again, it goes on from the last checkpoint.
     """
-    if job.training.batch % place.workers:
+    if place.workers > job.training.batch:
         raise BadInput(
-            f"training.batch is {job.training.batch}, which {place.workers} workers cannot share equally; "
-            "choose a multiple of SIM_MODELS_WORKERS"
+            f"training.batch is {job.training.batch}, of which {place.workers} workers would not all get a crop; "
+            "choose at most that many SIM_MODELS_WORKERS"
         )
-    gpu = resources().get("GPU", 0) >= place.workers
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config={"job": job.model_dump_json(), "watch": watch, "place": place},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=place.workers,
-            use_gpu=gpu,
-            # On CPUs a worker asks for a share of what there is, so that several always fit.
-            resources_per_worker=None if gpu else {"CPU": resources()["CPU"] / (place.workers + 1)},
-        ),
-        run_config=ray.train.RunConfig(
-            name=run_folder.name,
-            storage_path=str(run_folder.parent.resolve()),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            failure_config=ray.train.FailureConfig(max_failures=2),
-        ),
-    )
-    result = trainer.fit()
-    assert result.checkpoint is not None, "a finished job has reported at least one checkpoint"
-    state = _restore(result.checkpoint)
+    failures, begun = 0, -1
+    while True:
+        last = _last_checkpoint(run_folder)
+        failures = 0 if _step(last) > begun else failures
+        begun = _step(last)
+        try:
+            _trainer(job, run_folder, place, watch, last).fit()
+            break
+        except ray.train.WorkerGroupError:
+            if _step(_last_checkpoint(run_folder)) <= begun:
+                raise  # Ray has tried as often as it may
+        except ray.train.ControllerError:
+            # A worker that dies while it starts up is one, which Ray does not try again whatever its settings say.
+            failures += 1
+            if failures >= TRIES:
+                raise
+    final = _last_checkpoint(run_folder)
+    assert final is not None, "a finished job has reported at least one checkpoint"
+    state = _restore(final)
     bench = lay_out(job)
     bench.verify_frozen(state.weights)
     return state
+
+
+def _trainer(job: Job, run_folder: Path, place: Place, watch: Watch, last: Path | None) -> TorchTrainer:
+    """One try. Its folder is its own: what is left of an earlier one, killed a moment ago, can do no harm to it."""
+    for old in run_folder.glob("*"):
+        if last is None or old not in last.parents:
+            shutil.rmtree(old, ignore_errors=True)
+    folder = run_folder.resolve() / uuid.uuid4().hex[:8]
+    gpu = resources().get("GPU", 0) >= place.workers
+    return TorchTrainer(
+        _work,
+        train_loop_config={
+            "job": job.model_dump_json(),
+            "watch": watch,
+            "place": place,
+            "last": last,
+            "folder": folder,
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=place.workers if place.fewest is None else (place.fewest, place.workers),  # type: ignore[arg-type]
+            use_gpu=gpu,
+            resources_per_worker=None if gpu else {"CPU": _cpus(place)},
+        ),
+        run_config=ray.train.RunConfig(
+            name=folder.name,
+            storage_path=str(run_folder.resolve()),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=TRIES - 1),
+        ),
+    )
+
+
+def _cpus(place: Place) -> float:
+    """CPUs that a worker asks for: one for each thread, or less where all workers would not fit on the nodes."""
+    nodes = [
+        node["Resources"]["CPU"]
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"] and node["Resources"].get("CPU")
+    ]
+    if not nodes:  # they come when somebody asks
+        return float(place.threads)
+    on_each = math.ceil(place.workers / len(nodes))
+    return float(min(place.threads, min(nodes) / on_each))
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -140,13 +194,14 @@ def _work(config: dict[str, Any]) -> None:
     share = Share(context.get_world_rank(), context.get_world_size())
     bench = lay_out(job)
     checkpoint = ray.train.get_checkpoint()
-    state = _restore(checkpoint) if checkpoint else bench.start()
+    last = Path(checkpoint.path) / STATE if checkpoint else config["last"]
+    state = _restore(last) if last else bench.start()
     first = share.rank == 0
 
     def report(progress: Progress, state: State) -> None:
         if first:
             config["watch"](progress.step, progress.metrics())
-        _report(progress, state, first)
+        _report(progress, state, config["folder"] if first else None)
 
     # Frozen stages have no gradients by now, so DDP never waits for any.
     network = prepare_model(place.arranged(bench.network.to(get_device())))
@@ -163,16 +218,32 @@ def _work(config: dict[str, Any]) -> None:
     )
 
 
-def _report(progress: Progress, state: State, with_checkpoint: bool) -> None:
+def _report(progress: Progress, state: State, folder: Path | None) -> None:
+    """Tell Ray of a look, with a checkpoint in `folder` if there is one: whole, or not there at all."""
     metrics = {"step": progress.step, "val_psnr": progress.val_psnr}
-    if not with_checkpoint:
-        ray.train.report(metrics)
+    if folder is None:
+        ray.train.report(metrics, checkpoint_upload_mode=NO_UPLOAD)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        torch.save(asdict(state), Path(folder) / STATE)
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+    target = folder / f"{progress.step:09d}" / STATE
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    torch.save(asdict(state), partial)
+    partial.replace(target)
+    checkpoint = ray.train.Checkpoint.from_directory(target.parent)
+    ray.train.report(metrics, checkpoint=checkpoint, checkpoint_upload_mode=NO_UPLOAD)
 
 
-def _restore(checkpoint: ray.train.Checkpoint) -> State:
-    with checkpoint.as_directory() as folder:
-        return State(**torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True))
+def _last_checkpoint(run_folder: Path) -> Path | None:
+    """The furthest state that any try has kept.
+
+    Not what Ray wrote down of its checkpoints: a kill may leave that in part.
+    """
+    return max(run_folder.resolve().glob(f"*/*/{STATE}"), key=_step, default=None)
+
+
+def _step(checkpoint: Path | None) -> int:
+    return int(checkpoint.parent.name) if checkpoint else -1
+
+
+def _restore(checkpoint: Path) -> State:
+    return State(**torch.load(checkpoint, map_location="cpu", weights_only=True))

@@ -154,7 +154,9 @@ def train(
             with _precision(settings, device):
                 terms = method.loss(network, sample)
             optimiser.zero_grad(set_to_none=True)
-            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            # Gradients are averaged over workers, of which some may have a crop less than others.
+            total = torch.stack(list(terms.values())).sum() * share.weight(settings.batch)
+            total.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(bare.parameters(), settings.clip_norm)
             optimiser.step()
             losses.append({name: term.detach() for name, term in terms.items()})
@@ -167,7 +169,9 @@ def train(
                 diverged = not math.isfinite(psnr) and psnr != math.inf
                 psnr = DIVERGED_DB if diverged else psnr
                 _remember(state, bare, optimiser, step + 1, psnr)
-                progress = Progress(step + 1, _means(losses), psnr, rate, state.seconds, state.waited)
+                progress = Progress(
+                    step + 1, _means(losses, settings.batch, share), psnr, rate, state.seconds, state.waited
+                )
                 state.curve.append((progress.step, progress.metrics()))
                 report(progress, state)
                 if diverged:
@@ -265,8 +269,14 @@ def _copy(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
-def _means(losses: list[dict[str, Tensor]]) -> dict[str, float]:
-    return {name: float(torch.stack([terms[name] for terms in losses]).mean()) for name in losses[0]}
+def _means(losses: list[dict[str, Tensor]], batch: int, share: Share) -> dict[str, float]:
+    """Of each term, over steps and over all workers."""
+    means = torch.stack([torch.stack([terms[name] for terms in losses]).mean() for name in losses[0]])
+    if share.workers > 1:
+        means *= share.weight(batch)
+        dist.all_reduce(means)
+        means /= share.workers
+    return dict(zip(losses[0], means.tolist(), strict=True))
 
 
 def _precision(settings: TrainingSettings, device: torch.device) -> AbstractContextManager[object]:

@@ -10,14 +10,17 @@ from sim_models.config import BadInput
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 """by the number of axes of a kernel"""
+RANGE = ", or a range as 2-8"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where training runs: says nothing about what comes out."""
+    """Where training runs: says nothing about what comes out, but for rounding."""
 
     workers: int
     threads: int
+    fewest: int | None = None
+    """workers with which training goes on while there is no room for all; None waits for all"""
     channels_last: bool = False
     """GPUs only: feature maps with their channels side by side in memory, as their matrix units read them"""
     compiled: bool = False
@@ -27,18 +30,26 @@ class Place:
     def from_environment() -> "Place":
         """Read what the environment says.
 
-        `SIM_MODELS_WORKERS` (1), `SIM_MODELS_THREADS` (2, CPU threads of each worker), and `SIM_MODELS_CHANNELS_LAST`
-        and `SIM_MODELS_COMPILE` (0 or 1; 0).
+        `SIM_MODELS_WORKERS` (1, or 2-8: at least two, at most eight), `SIM_MODELS_THREADS` (2, CPU threads of each),
+        and `SIM_MODELS_CHANNELS_LAST` and `SIM_MODELS_COMPILE` (0 or 1; 0).
 
         Raises:
-            BadInput: if a number is no positive whole number, or a switch neither 0 nor 1.
+            BadInput: if a number is no positive whole number, a range ends below its beginning, or a switch is neither
+                0 nor 1.
         """
+        fewest, workers = _range("SIM_MODELS_WORKERS", "1")
+        threads = os.environ.get("SIM_MODELS_THREADS", "2")
         return Place(
-            _positive("SIM_MODELS_WORKERS", 1),
-            _positive("SIM_MODELS_THREADS", 2),
+            workers,
+            _positive("SIM_MODELS_THREADS", threads, threads),
+            fewest,
             _switch("SIM_MODELS_CHANNELS_LAST"),
             _switch("SIM_MODELS_COMPILE"),
         )
+
+    def __str__(self) -> str:
+        """The workers, as the environment names them."""
+        return str(self.workers) if self.fewest is None else f"{self.fewest}-{self.workers}"
 
     def arranged(self, network: nn.Module) -> nn.Module:
         """A network the way its device computes it fastest; before it is wrapped for several workers.
@@ -62,11 +73,25 @@ def laid_out_for_speed(network: nn.Module, channels_last: bool, compiled: bool) 
     return network
 
 
-def _positive(variable: str, otherwise: int) -> int:
-    text = os.environ.get(variable, str(otherwise))
-    if not text.isdecimal() or int(text) < 1:
-        raise BadInput(f"environment variable {variable} is {text!r}; give a whole number of at least 1")
-    return int(text)
+def _range(variable: str, otherwise: str) -> tuple[int | None, int]:
+    """The fewest, where a range is given, and the most."""
+    text = os.environ.get(variable, otherwise)
+    numbers = [_positive(variable, text, number, RANGE) for number in text.split("-")]
+    if len(numbers) > 2 or numbers != sorted(numbers):
+        raise _no_number(variable, text, RANGE)
+    return (numbers[0] if len(numbers) == 2 else None), numbers[-1]
+
+
+def _positive(variable: str, text: str, number: str, otherwise: str = "") -> int:
+    if not number.isdecimal() or int(number) < 1:
+        raise _no_number(variable, text, otherwise)
+    return int(number)
+
+
+def _no_number(variable: str, text: str, otherwise: str) -> BadInput:
+    return BadInput(
+        f"environment variable {variable} is {text!r}; give a whole number of at least 1{otherwise}"
+    )
 
 
 def _switch(variable: str) -> bool:

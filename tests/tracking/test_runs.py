@@ -118,6 +118,14 @@ def test_what_was_logged_is_read_once_by_each_process(
     ]
 
 
+def test_what_a_run_is_made_with_is_told_though_its_maker_was_killed_before(tracker: Tracker) -> None:
+    run_id = tracker._create("r", "key", {}, None)
+    with tracker.run("r", "key", {"steps": 8}, {}) as run:
+        assert run.id == run_id
+    assert facts(tracker, run_id).data.params == {"steps": "8"}
+    assert [file.path for file in client_of(tracker.uri).list_artifacts(run_id)] == ["environment.txt"]
+
+
 def test_metrics_without_history(tracker: Tracker) -> None:
     with tracker.run("r", "key", {}, {}) as run:
         run.metrics({"best_val_psnr": 30.0})

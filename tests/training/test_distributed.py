@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 from ray import cloudpickle
 
@@ -16,7 +17,7 @@ from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
 from sim_models.tracking.logger import Logger
 from sim_models.tracking.runs import Tracker, client_of
-from sim_models.training.distributed import cluster, fit
+from sim_models.training.distributed import TRIES, _cpus, cluster, fit
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
 from sim_models.training.place import Place
@@ -32,14 +33,17 @@ class Diary:
 
     path: Path
     logger: Logger
-    deadly_step: int | None = None
+    deadly_steps: tuple[int, ...] = ()
+    failing_step: int | None = None
 
     def __call__(self, step: int, metrics: dict[str, float]) -> None:
         first_time = step not in self.steps()
         with self.path.open("a") as diary:
             diary.write(f"{step}\n")
+        if step == self.failing_step:
+            raise RuntimeError(f"not at step {step}")
         self.logger(step, metrics)
-        if step == self.deadly_step and first_time:
+        if step in self.deadly_steps and first_time:
             time.sleep(1)  # checkpoints count once the controller has seen them
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -80,7 +84,9 @@ def test_a_killed_worker_is_replaced_and_leaves_no_trace_in_the_weights(
     job: Job, diary: Diary, tmp_path: Path
 ) -> None:
     """Bit for bit what the plain loop gives, batch statistics and optimiser included."""
-    state = fit(job, tmp_path / "runs" / "job", Place(workers=1, threads=1), replace(diary, deadly_step=6))
+    state = fit(
+        job, tmp_path / "runs" / "job", Place(workers=1, threads=1), replace(diary, deadly_steps=(6,))
+    )
 
     assert diary.steps() == [2, 4, 6, 6, 8]
     assert diary.logged() == [2, 4, 6, 8]
@@ -111,9 +117,87 @@ def test_two_workers_come_to_the_weights_of_one(
         assert scores["val_psnr"] == pytest.approx(expected["val_psnr"], abs=1e-3)
 
 
-def test_a_batch_that_workers_cannot_share_is_refused(job: Job, diary: Diary, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"training.batch is 4, which 3 workers cannot share equally"):
-        fit(job, tmp_path / "job", Place(workers=3, threads=1), diary)
+@pytest.mark.usefixtures("ray_cluster")
+def test_three_workers_share_four_crops_and_come_to_the_weights_of_one(
+    job: Job, restorer: Restorer, diary: Diary, tmp_path: Path
+) -> None:
+    restorer.save(tmp_path / "source")
+    but_the_head = FreezeRange(start=0, end=5)
+    training = job.training.model_copy(update={"steps": 4})
+    job = job.model_copy(
+        update={"source": str(tmp_path / "source"), "frozen": but_the_head, "training": training}
+    )
+    state = fit(job, tmp_path / "runs" / "job", Place(workers=3, threads=1), diary)
+    for name, tensor in without_ray(job).weights.items():
+        torch.testing.assert_close(state.weights[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_worker_that_is_killed_time_and_again_is_replaced_while_it_gets_on(
+    job: Job, diary: Diary, tmp_path: Path
+) -> None:
+    state = fit(
+        job, tmp_path / "runs" / "job", Place(workers=1, threads=1), replace(diary, deadly_steps=(2, 4, 6, 8))
+    )
+    assert diary.logged() == [2, 4, 6, 8]
+    for name, tensor in without_ray(job).weights.items():
+        assert torch.equal(state.weights[name], tensor), name
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_fault_that_comes_every_time_ends_training_and_keeps_what_there_is(
+    job: Job, diary: Diary, tmp_path: Path
+) -> None:
+    with pytest.raises(ray.train.TrainingFailedError, match="not at step 4"):
+        fit(job, tmp_path / "runs" / "job", Place(workers=1, threads=1), replace(diary, failing_step=4))
+    assert diary.steps() == [2, *[4] * TRIES]
+    fit(job, tmp_path / "runs" / "job", Place(workers=1, threads=1), diary)
+    assert diary.steps() == [2, *[4] * TRIES, 4, 6, 8], "it goes on from the last checkpoint"
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_checkpoint_that_was_written_in_part_is_none(job: Job, diary: Diary, tmp_path: Path) -> None:
+    fit(
+        job.model_copy(update={"training": job.training.model_copy(update={"steps": 4})}),
+        tmp_path / "half",
+        Place(1, 1),
+        diary,
+    )
+    (whole,) = (tmp_path / "half").glob("*/*/state.pt")
+    torn = whole.parents[2] / "torn" / "000000006" / "state.partial"
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(whole.read_bytes()[:1000])
+    (whole.parents[1] / "checkpoint_manager_snapshot.json").write_text('{"ray_ver')
+    state = fit(job, tmp_path / "half", Place(1, 1), diary)
+    assert [step for step, _ in state.curve] == [2, 4, 6, 8]
+
+
+def test_a_batch_with_fewer_crops_than_workers_is_refused(job: Job, diary: Diary, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"training.batch is 4, of which 5 workers would not all get a crop"):
+        fit(job, tmp_path / "job", Place(workers=5, threads=1), diary)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "place", "cpus"),
+    [
+        ([2], Place(1, 1), 1.0),
+        ([2], Place(1, 8), 2.0),
+        ([2], Place(4, 1), 0.5),
+        ([1, 1], Place(2, 2), 1.0),
+        ([16, 16, 16], Place(1, 4), 4.0),
+        ([16, 4], Place(3, 4), 2.0),
+        ([], Place(2, 3), 3.0),
+    ],
+)
+def test_workers_ask_for_no_more_cpus_than_let_all_of_them_fit(
+    monkeypatch: pytest.MonkeyPatch, nodes: list[int], place: Place, cpus: float
+) -> None:
+    """On each node, not on all together; a head has none."""
+    head = {"Alive": True, "Resources": {"memory": 1.0}}
+    gone = {"Alive": False, "Resources": {"CPU": 0.1}}
+    alive = [{"Alive": True, "Resources": {"CPU": float(each)}} for each in nodes]
+    monkeypatch.setattr(ray, "nodes", lambda: [head, gone, *alive])
+    assert _cpus(place) == cpus
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:port"])

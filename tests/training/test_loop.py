@@ -270,7 +270,8 @@ def test_psnr_is_measured_with_the_statistics_of_training(job: Job) -> None:
     assert equal(bench.start().weights, before)
 
 
-def test_shares_average_to_the_gradient_of_the_whole_batch(job: Job) -> None:
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_shares_average_to_the_gradient_of_the_whole_batch(job: Job, workers: int) -> None:
     """What makes the number of workers a matter of place: DDP averages the gradients of the shares."""
     bench = lay_out(job)
     bench.network.eval()  # each worker has batch statistics of its own
@@ -279,9 +280,10 @@ def test_shares_average_to_the_gradient_of_the_whole_batch(job: Job) -> None:
     def gradient(share: Share) -> Tensor:
         sample = bench.samples.batch(3, settings.batch, settings.crop_px, settings.seed, share)
         loss = torch.stack(list(method.loss(bench.network, sample).values())).sum()
+        loss = loss * share.weight(settings.batch)
         return torch.cat(
             [part.flatten() for part in torch.autograd.grad(loss, list(bench.network.parameters()))]
         )
 
-    mean = (gradient(Share(0, 2)) + gradient(Share(1, 2))) / 2
+    mean = torch.stack([gradient(Share(rank, workers)) for rank in range(workers)]).mean(0)
     torch.testing.assert_close(mean, gradient(Share()), rtol=1e-4, atol=1e-6)

@@ -16,12 +16,15 @@ def test_the_place_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     for name, value in words.items():
         monkeypatch.setenv(f"SIM_MODELS_{name}", value)
     assert Place.from_environment() == Place(workers=4, threads=3, channels_last=True, compiled=False)
+    monkeypatch.setenv("SIM_MODELS_WORKERS", "2-8")
+    elastic = Place.from_environment()
+    assert (elastic.fewest, elastic.workers, str(elastic)) == (2, 8, "2-8")
     for name in words:
         monkeypatch.delenv(f"SIM_MODELS_{name}")
     assert Place.from_environment() == Place(workers=1, threads=2)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "", "2-", "0-2", "3-2", "1-2-3"])
 def test_a_place_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("SIM_MODELS_WORKERS", text)
     with pytest.raises(BadInput, match=rf"SIM_MODELS_WORKERS is '{text}'; give a whole number of at least 1"):
