@@ -63,7 +63,7 @@ benchmark-transfer: $(READY)  ## the search for freeze ranges beside trying ever
 	@$(IN_VENV) python benchmarks/transfer/bench.py docs/benchmark_transfer.md
 
 benchmark-scale: $(READY)  ## registry, tracking and DVC with 10^4 versions, 10^5 runs, 10^5 files; writes docs/benchmark_scale.md
-	@$(IN_VENV) python benchmarks/scale/bench.py $(if $(PARTS),--only $(PARTS))
+	@$(IN_VENV) python benchmarks/scale/bench.py $(if $(PARTS),--only $(PARTS)) $(if $(FILES),--files $(FILES))
 
 verdicts: $(READY)  ## three transfer studies whose answers are known, and whether they came out
 	@$(MAKE) --no-print-directory repro STUDY=studies/verdicts
