@@ -63,7 +63,7 @@ benchmark-transfer: $(READY)  ## the search for freeze ranges beside trying ever
 	@$(IN_VENV) python benchmarks/transfer/bench.py docs/benchmark_transfer.md
 
 benchmark-scale: $(READY)  ## registry, tracking and DVC with 10^4 versions, 10^5 runs, 10^5 files; writes docs/benchmark_scale.md
-	@$(IN_VENV) python benchmarks/scale/bench.py $(if $(PARTS),--only $(PARTS))
+	@$(IN_VENV) python benchmarks/scale/bench.py $(if $(PARTS),--only $(PARTS)) $(if $(FILES),--files $(FILES))
 
 benchmark-throughput: $(READY)  ## how fast networks train, and how long they wait for data; ARGS="--ray --workers 2"; writes docs/benchmark_throughput.md
 	@$(IN_VENV) python benchmarks/throughput/bench.py $(ARGS) --out docs/benchmark_throughput.md

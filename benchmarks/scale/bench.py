@@ -50,7 +50,8 @@ def dvc_part(watch: Watch, folder: Path, most: int = MOST_FILES) -> list[str]:
     return [
         f"A folder of fields of {dvc_folders.FIELD_BYTES / 1e3:.0f} kB, {dvc_folders.FIELDS} of each cell: it is the "
         "number of files that is measured. Every time is of one command, with its start, measured once. The remote is "
-        "a folder of the same disk. *List*: what DVC keeps for every version of the folder.",
+        "a folder of the same disk. *List*: what DVC keeps for every version of the folder."
+        + ("" if most >= MOST_FILES else f" Folders of more than {most:,} files were left out (`--files`)."),
         "",
         *_folders(local),
         "",
