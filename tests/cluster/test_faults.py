@@ -28,7 +28,6 @@ from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
-from sim_models.training.place import Place
 
 KILLS = {"worker": 4, "node": 2, "driver": 3, "MLflow": 2}
 """of each kind, all in one training; more workers than Ray by itself replaces"""
