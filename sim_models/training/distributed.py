@@ -153,8 +153,8 @@ def fit(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
     `run_folder` keeps the checkpoints. Called again with the folder of a job that was interrupted,
     it goes on from the last one; give every different job a folder of its own.
 
-    Workers that die are replaced, as often as they get on in between; training that fails `TRIES` times at the
-    same step is given up.
+    Workers that die are replaced, as often as they get on in between; training that fails at the same step
+    again and again, `TRIES` times or twice that, is given up.
 
     Raises:
         BadInput: if there are more workers than crops in a batch.
