@@ -12,6 +12,7 @@ import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from infra.local import World
 from infra.local.processes import WORLD, members
@@ -20,6 +21,7 @@ from pipelines.shared.stage import NOT_READY, WORK_FAILED
 Submit = Callable[..., "subprocess.Popen[str]"]
 STAGE = "train@microtubules_nafnet"
 STEPS, LOOK_EVERY = 200, 10
+ALL_LOOKS = list(range(LOOK_EVERY, STEPS + 1, LOOK_EVERY))
 PARAMS = f"""
 house: .
 study: submitted
@@ -124,11 +126,11 @@ def project(
 def submit(project: Path, environment: dict[str, str], tmp_path: Path) -> Submit:
     """Starts `sim-models submit` in the project."""
 
-    def call(*words: str, **changes: str) -> "subprocess.Popen[str]":
-        own = {"SIM_MODELS_STORAGE": str(tmp_path / "storage"), "PYTHONPATH": str(project)}
+    def call(*words: str, folder: Path = project, **changes: str) -> "subprocess.Popen[str]":
+        own = {"SIM_MODELS_STORAGE": str(tmp_path / "storage"), "PYTHONPATH": str(folder)}
         return subprocess.Popen(
             [sys.executable, "-m", "pipelines.cli", "submit", *words],
-            cwd=project,
+            cwd=folder,
             env=environment | own | changes,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -148,13 +150,15 @@ def training_workers(world: World) -> list[psutil.Process]:
     return found
 
 
-def looks(client: MlflowClient) -> list[int]:
-    """Steps at which MLflow has a score on the validation cells, of the only run."""
-    experiment = client.get_experiment_by_name("submitted")
-    runs = client.search_runs([experiment.experiment_id]) if experiment else []
-    if not runs:
-        return []
-    return [point.step for point in client.get_metric_history(runs[0].info.run_id, "val_psnr")]
+def runs_of(client: MlflowClient, study: str) -> list[Run]:
+    """What MLflow has of a study."""
+    experiment = client.get_experiment_by_name(study)
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def looks(client: MlflowClient, runs: list[Run]) -> list[int]:
+    """Steps at which MLflow has a score on the validation cells, of all runs."""
+    return [point.step for run in runs for point in client.get_metric_history(run.info.run_id, "val_psnr")]
 
 
 def test_a_stage_whose_worker_is_killed_comes_home_as_if_nothing_had_been(
@@ -167,7 +171,7 @@ def test_a_stage_whose_worker_is_killed_comes_home_as_if_nothing_had_been(
 ) -> None:
     process = submit(STAGE)
     end = time.monotonic() + 400
-    while len(looks(client)) < 3 and process.poll() is None:
+    while len(looks(client, runs_of(client, "submitted"))) < 3 and process.poll() is None:
         assert time.monotonic() < end, "no training was seen"
         time.sleep(0.1)
     victims = training_workers(world)
@@ -179,7 +183,9 @@ def test_a_stage_whose_worker_is_killed_comes_home_as_if_nothing_had_been(
     print(said)
 
     assert process.returncode == 0
-    assert looks(client) == list(range(LOOK_EVERY, STEPS + 1, LOOK_EVERY))
+    (run,) = runs_of(client, "submitted")
+    assert run.info.status == "FINISHED"
+    assert looks(client, [run]) == ALL_LOOKS
     for name in ("nodes", "code", "torch", "tracking", "storage", "data"):
         assert f"[ok] {name}: " in said
     for secret in ("MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
@@ -191,14 +197,36 @@ def test_a_stage_whose_worker_is_killed_comes_home_as_if_nothing_had_been(
     # Nothing is left at the storage but DVC's cache and room for unfinished work.
     assert list((tmp_path / "storage" / "jobs").iterdir()) == []
     assert list((tmp_path / "storage").glob(".preflight*")) == []
-    experiment = client.get_experiment_by_name("submitted")
-    (run,) = client.search_runs([experiment.experiment_id])
-    assert run.info.status == "FINISHED"
     commit = _run("git", "rev-parse", "HEAD", folder=project, environment=environment)
     assert run.data.tags["mlflow.source.git.commit"] == commit.strip()
 
 
-def test_a_job_that_fails_is_told(project: Path, submit: Submit, environment: dict[str, str]) -> None:
+def test_two_who_submit_at_once_both_get_what_is_theirs(
+    project: Path, submit: Submit, client: MlflowClient, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """They share nodes, MLflow's server, DVC's remote, and the cache at the storage."""
+    folders = {seed: tmp_path / f"of_{seed}" for seed in (3, 4)}
+    for seed, folder in folders.items():
+        shutil.copytree(project, folder, symlinks=True)
+        own = PARAMS.replace("study: submitted", "study: both").replace("seed: 3", f"seed: {seed}")
+        (folder / "params.yaml").write_text(own.replace("seed: 11", f"seed: {seed}"))
+    started = [submit(STAGE, folder=folder) for folder in folders.values()]
+    for process in started:
+        said, _ = process.communicate(timeout=500)
+        assert process.returncode == 0, said
+    runs = runs_of(client, "both")
+    assert {run.data.params["training.seed"] for run in runs} == {"3", "4"}
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert looks(client, [run]) == ALL_LOOKS
+    weights = set()
+    for folder in folders.values():
+        assert "Running stage" not in _run("dvc", "repro", STAGE, folder=folder, environment=environment)
+        weights.add((folder / "models" / "microtubules_nafnet" / "weights.safetensors").read_bytes())
+    assert len(weights) == 2
+
+
+def test_a_job_that_fails_is_told(project: Path, submit: Submit) -> None:
     (project / "params.yaml").write_text(PARAMS.replace("cells: 9", "cells: 9\n    colour: red"))
     process = submit(STAGE)
     said, _ = process.communicate(timeout=400)
