@@ -54,7 +54,7 @@ def bench(key: str) -> Iterator[Bench]:
         if not execution.exists():
             execution.write_text(uuid.uuid4().hex)
         yield Bench(folder, execution.read_text())
-    shutil.rmtree(folder)
+        shutil.rmtree(folder)  # while nobody else can have it
 
 
 def hold(lock: int, path: Path) -> None:

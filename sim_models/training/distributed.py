@@ -110,7 +110,7 @@ def fit(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
     tries in which it has not got on.
 
     Raises:
-        BadInput: if there are more workers than crops in a batch.
+        BadInput: if there are more workers than crops in a batch, or than GPUs where there are some.
         ray.train.TrainingFailedError: if it is given up; called again, it goes on from the last checkpoint.
     """
     if place.workers > job.training.batch:
@@ -118,13 +118,15 @@ def fit(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
             f"training.batch is {job.training.batch}, of which {place.workers} workers would not all get a crop; "
             "choose at most that many SIM_MODELS_WORKERS"
         )
+    run_folder = run_folder.resolve()  # workers work elsewhere, and links to it must not make it another
+    on_gpu = _on_gpu(place)
     failures, begun = 0, -1
     while True:
         last = _last_checkpoint(run_folder)
         failures = 0 if _step(last) > begun else failures
         begun = _step(last)
         try:
-            _trainer(job, run_folder, place, watch, last).fit()
+            _trainer(job, run_folder, place, on_gpu, watch, last).fit()
             break
         except ray.train.WorkerGroupError:
             if _step(_last_checkpoint(run_folder)) <= begun:
@@ -142,13 +144,14 @@ def fit(job: Job, run_folder: Path, place: Place, watch: Watch) -> State:
     return state
 
 
-def _trainer(job: Job, run_folder: Path, place: Place, watch: Watch, last: Path | None) -> TorchTrainer:
+def _trainer(
+    job: Job, run_folder: Path, place: Place, on_gpu: bool, watch: Watch, last: Path | None
+) -> TorchTrainer:
     """One try. Its folder is its own: what is left of an earlier one, killed a moment ago, can do no harm to it."""
     for old in run_folder.glob("*"):
         if last is None or old not in last.parents:
             shutil.rmtree(old, ignore_errors=True)
-    folder = run_folder.resolve() / uuid.uuid4().hex[:8]
-    gpu = resources().get("GPU", 0) >= place.workers
+    folder = run_folder / uuid.uuid4().hex[:8]
     return TorchTrainer(
         _work,
         train_loop_config={
@@ -160,16 +163,33 @@ def _trainer(job: Job, run_folder: Path, place: Place, watch: Watch, last: Path 
         },
         scaling_config=ray.train.ScalingConfig(
             num_workers=place.workers if place.fewest is None else (place.fewest, place.workers),  # type: ignore[arg-type]
-            use_gpu=gpu,
-            resources_per_worker=None if gpu else {"CPU": _cpus(place)},
+            use_gpu=on_gpu,
+            resources_per_worker=None if on_gpu else {"CPU": _cpus(place)},
         ),
         run_config=ray.train.RunConfig(
             name=folder.name,
-            storage_path=str(run_folder.resolve()),
+            storage_path=str(run_folder),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=TRIES - 1),
         ),
     )
+
+
+def _on_gpu(place: Place) -> bool:
+    """Whether every worker is given a GPU: decided once, so that a training never changes sides.
+
+    Raises:
+        BadInput: if there are GPUs, but fewer than workers.
+    """
+    if place.device != "auto":
+        return place.device == "gpu"
+    gpus, wanted = int(resources().get("GPU", 0)), place.fewest or place.workers
+    if 0 < gpus < wanted:
+        raise BadInput(
+            f"there are {gpus} GPUs for {wanted} workers; choose at most {gpus} SIM_MODELS_WORKERS, or say by "
+            "SIM_MODELS_DEVICE=gpu that more will come, by cpu that none is to be used"
+        )
+    return gpus > 0
 
 
 def _cpus(place: Place) -> float:
@@ -238,7 +258,7 @@ def _last_checkpoint(run_folder: Path) -> Path | None:
 
     Not what Ray wrote down of its checkpoints: a kill may leave that in part.
     """
-    return max(run_folder.resolve().glob(f"*/*/{STATE}"), key=_step, default=None)
+    return max(run_folder.glob(f"*/*/{STATE}"), key=_step, default=None)
 
 
 def _step(checkpoint: Path | None) -> int:

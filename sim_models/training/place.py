@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from sim_models.config import BadInput
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 """by the number of axes of a kernel"""
+Device = Literal["auto", "cpu", "gpu"]
 RANGE = ", or a range as 2-8"
 
 
@@ -21,6 +23,8 @@ class Place:
     threads: int
     fewest: int | None = None
     """workers with which training goes on while there is no room for all; None waits for all"""
+    device: Device = "auto"
+    """`auto`: a GPU for each worker where there are any; `gpu` waits for them, as for nodes that come when asked"""
     channels_last: bool = False
     """GPUs only: feature maps with their channels side by side in memory, as their matrix units read them"""
     compiled: bool = False
@@ -31,11 +35,10 @@ class Place:
         """Read what the environment says.
 
         `SIM_MODELS_WORKERS` (1, or 2-8: at least two, at most eight), `SIM_MODELS_THREADS` (2, CPU threads of each),
-        and `SIM_MODELS_CHANNELS_LAST` and `SIM_MODELS_COMPILE` (0 or 1; 0).
+        `SIM_MODELS_DEVICE` (auto, cpu or gpu; auto), `SIM_MODELS_CHANNELS_LAST` and `SIM_MODELS_COMPILE` (0 or 1; 0).
 
         Raises:
-            BadInput: if a number is no positive whole number, a range ends below its beginning, or a switch is neither
-                0 nor 1.
+            BadInput: if a number is no positive whole number, a range ends below its beginning, or a word is another.
         """
         fewest, workers = _range("SIM_MODELS_WORKERS", "1")
         threads = os.environ.get("SIM_MODELS_THREADS", "2")
@@ -43,6 +46,7 @@ class Place:
             workers,
             _positive("SIM_MODELS_THREADS", threads, threads),
             fewest,
+            _device("SIM_MODELS_DEVICE"),
             _switch("SIM_MODELS_CHANNELS_LAST"),
             _switch("SIM_MODELS_COMPILE"),
         )
@@ -92,6 +96,14 @@ def _no_number(variable: str, text: str, otherwise: str) -> BadInput:
     return BadInput(
         f"environment variable {variable} is {text!r}; give a whole number of at least 1{otherwise}"
     )
+
+
+def _device(variable: str) -> Device:
+    text = os.environ.get(variable, "auto")
+    found = next((device for device in get_args(Device) if device == text), None)
+    if found is None:
+        raise BadInput(f"environment variable {variable} is {text!r}; give auto, cpu or gpu")
+    return cast(Device, found)
 
 
 def _switch(variable: str) -> bool:

@@ -17,6 +17,7 @@ from sim_models.freeze import FreezeRange
 from sim_models.restorer import Restorer
 from sim_models.tracking.logger import Logger
 from sim_models.tracking.runs import Tracker, client_of
+from sim_models.training import distributed
 from sim_models.training.distributed import TRIES, _cpus, cluster, fit
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
@@ -140,6 +141,45 @@ def test_a_fault_that_comes_every_time_ends_training_and_keeps_what_there_is(
     assert diary.steps() == [2, *[4] * TRIES, *[4] * TRIES]
     fit(job, tmp_path / "runs" / "job", Place(workers=1, threads=1), diary)
     assert diary.steps()[-3:] == [4, 6, 8], "it goes on from the last checkpoint"
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_relative_folder_behind_a_link_keeps_what_it_has(
+    job: Job, diary: Diary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the stages give it: `runs/...`, where `runs` may lead to a storage that all nodes see."""
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "runs").symlink_to(tmp_path / "storage")
+    monkeypatch.chdir(tmp_path)
+    half = job.model_copy(update={"training": job.training.model_copy(update={"steps": 4})})
+    fit(half, Path("runs") / "job", Place(1, 1), diary)
+    fit(job, Path("runs") / "job", Place(1, 1), diary)
+    assert diary.steps() == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "place", "expected"),
+    [
+        (0, Place(2, 1), False),
+        (2, Place(2, 1), True),
+        (4, Place(8, 1, fewest=2), True),
+        (0, Place(2, 1, device="gpu"), True),
+        (2, Place(2, 1, device="cpu"), False),
+    ],
+)
+def test_gpus_are_used_where_there_are_enough(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, place: Place, expected: bool
+) -> None:
+    monkeypatch.setattr(distributed, "resources", lambda: {"CPU": 2.0, "GPU": gpus} if gpus else {"CPU": 2.0})
+    assert distributed._on_gpu(place) is expected
+
+
+def test_fewer_gpus_than_workers_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "resources", lambda: {"CPU": 2.0, "GPU": 4.0})
+    with pytest.raises(
+        BadInput, match=r"there are 4 GPUs for 8 workers; choose at most 4 SIM_MODELS_WORKERS"
+    ):
+        distributed._on_gpu(Place(8, 1))
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -31,6 +31,14 @@ def test_a_place_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, t
         Place.from_environment()
 
 
+def test_a_device_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIM_MODELS_DEVICE", "tpu")
+    with pytest.raises(BadInput, match=r"SIM_MODELS_DEVICE is 'tpu'; give auto, cpu or gpu"):
+        Place.from_environment()
+    monkeypatch.setenv("SIM_MODELS_DEVICE", "cpu")
+    assert Place.from_environment().device == "cpu"
+
+
 @pytest.mark.parametrize("name", ["CHANNELS_LAST", "COMPILE"])
 def test_a_switch_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"SIM_MODELS_{name}", "yes")
