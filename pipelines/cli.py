@@ -331,14 +331,19 @@ def _interrupted() -> None:
 
 @app.command()
 def submit(
-    stages: Annotated[list[str], typer.Argument(metavar="STAGE...", help="Stages of dvc.yaml, as train@er.")],
+    stages: Annotated[
+        list[str], typer.Argument(metavar="STAGE...", help="Stages of dvc.yaml, as train@er_nafnet.")
+    ],
     study: Annotated[Path, typer.Option(help="Folder of the study, with its dvc.yaml.")] = Path(),
     address: Annotated[
         str | None,
         typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="Ray's dashboard, as http://head:8265."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers that share every batch (SIM_MODELS_WORKERS).")
+        str | None,
+        typer.Option(
+            help="Workers that share every batch (SIM_MODELS_WORKERS): 8, or 2-8 for as many as there are."
+        ),
     ] = None,
     storage: Annotated[
         str | None,
@@ -352,6 +357,10 @@ def submit(
     runtime_env: Annotated[
         Path | None, typer.Option(help="YAML file with more of Ray's runtime_env, as env_vars.")
     ] = None,
+    credentials: Annotated[
+        bool,
+        typer.Option(help="Give the job the AWS_* and MLFLOW_* secrets of here; not where nodes have them."),
+    ] = True,
     limit_mb: Annotated[float, typer.Option(help="Largest upload.")] = 100.0,
     push: Annotated[
         bool, typer.Option("--push", help="Push data that the stage needs and the remote lacks.")
@@ -380,6 +389,7 @@ def submit(
                 storage,
                 tuple(extra or ()),
                 runtime_env,
+                credentials,
                 limit_mb,
                 push,
                 wait,

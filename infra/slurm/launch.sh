@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Ray for the length of a SLURM job: a head on the first node, a worker node on every one, and a command beside the head.
 #
-#   sbatch --nodes=4 --ntasks-per-node=1 --cpus-per-task=16 --gpus-per-node=2 --mem=64G --time=8:00:00 \
+#   SIM_MODELS_WORKERS=8 sbatch --nodes=4 --ntasks-per-node=1 --cpus-per-task=16 --gpus-per-node=2 --mem=64G --time=8:00:00 \
 #     infra/slurm/launch.sh dvc repro
 #
 # Started in the folder of the project, with its environment in .venv (or VENV), on storage that all nodes see. MLflow,
@@ -17,9 +17,11 @@ set -euo pipefail
 source "${VENV:-.venv}/bin/activate"
 
 # A token of this job's own, handed on by a file and not by a command line, which everybody on a node can read.
+before=$(umask)
 umask 077
 secret=$(mktemp -d "$PWD/.ray-$SLURM_JOB_ID.XXXXXX")
 python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$secret/token"
+umask "$before"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$secret/token
 export RAY_USAGE_STATS_ENABLED=0 RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=5
 unset RAY_ADDRESS
@@ -43,6 +45,7 @@ else:
 PYTHON
 )
 cpus=${SLURM_CPUS_PER_TASK:-1}
+export SRUN_CPUS_PER_TASK=$cpus   # srun does not take it over from sbatch by itself
 gpus=${SLURM_GPUS_ON_NODE:-0}
 mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 
@@ -66,7 +69,8 @@ address_of() {
   if [ ${#hosts[@]} -eq 1 ]; then
     echo 127.0.0.1
   else
-    "${beside[@]}" --nodelist="$1" hostname --ip-address | awk '{print $1}'
+    "${beside[@]}" --nodelist="$1" hostname --all-ip-addresses | tr ' ' '\n' |
+      awk '!NF || /:/ {next} !/^127\./ {print; found = 1; exit} {own = $0} END {if (!found) print own}'
   fi
 }
 

@@ -22,18 +22,20 @@ SHORTEST = 8
 """characters below which a value is found everywhere by chance"""
 
 
-def for_workers(own: Mapping[str, str], environment: Mapping[str, str] | None = None) -> dict[str, str]:
+def for_workers(
+    own: Mapping[str, str], environment: Mapping[str, str] | None = None, credentials: bool = True
+) -> dict[str, str]:
     """Variables for the job and all of its workers: those of this environment, and `own` over them.
 
-    Raises:
-        Refused: if runs would go to a file or a relative address, which is another one on every node.
+    Args:
+        own: what the command itself says.
+        environment: that of this machine, unless given.
+        credentials: whether those travel; where nodes have them, they need not.
     """
     given = os.environ if environment is None else environment
     names = [name for name in given if name.startswith(PREFIXES) and name not in OF_THIS_MACHINE]
-    passed = {name: given[name] for name in names if given[name]}
-    passed |= own
-    refuse_private(passed.get(URI, ""))
-    return passed
+    passed = {name: given[name] for name in names if given[name] and (credentials or not is_secret(name))}
+    return {**passed, **own}
 
 
 def left_here(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -60,8 +62,13 @@ def refuse_private(uri: str) -> None:
         raise Refused(f"{URI} names no host; {advice}")
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable holds a secret, by its name."""
+    return any(word in name for word in SECRET) and not name.endswith("_PATH")
+
+
 def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
-    """Values that no uploaded file may hold, by the name of their variable."""
+    """Values that no uploaded file may hold, by the name of their variable; Ray's token also where a file holds it."""
     passwords = {
         f"the password in {name}": urlsplit(value).password or ""
         for name, value in environment.items()
@@ -70,20 +77,30 @@ def secrets_of(environment: Mapping[str, str]) -> dict[str, str]:
     named = {
         name: value
         for name, value in environment.items()
-        if name.startswith((*PREFIXES, "RAY_AUTH_")) and any(word in name for word in SECRET)
+        if name.startswith((*PREFIXES, "RAY_AUTH_")) and is_secret(name)
     }
-    return {name: value for name, value in {**named, **passwords}.items() if len(value) >= SHORTEST}
+    token = {"Ray's token": _ray_token(environment)}
+    return {name: value for name, value in {**named, **passwords, **token}.items() if len(value) >= SHORTEST}
+
+
+def _ray_token(environment: Mapping[str, str]) -> str:
+    file = Path(environment.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
 
 
 def runtime_env(file: Path | None, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Ray's runtime environment of the job: the person's own file, and our variables.
+    """Ray's runtime environment of the job: our variables, and a person's own file over them.
+
+    So places may have other names over there than here, as `http://mlflow:5000` in a network of containers.
 
     Raises:
-        BadInput: if both say something different about the same thing.
+        BadInput: if the file cannot be used.
+        Refused: if runs would go to a file or a relative address, which is another one on every node.
     """
-    if file is None:
-        return {"env_vars": dict(variables)}
-    given = read_yaml(file)
+    given = {} if file is None else read_yaml(file)
     if not isinstance(given, dict) or not isinstance(given.get("env_vars", {}), dict):
         raise BadInput(f"{file}: must be a mapping like Ray's runtime_env, with env_vars from names to texts")
     if clash := [key for key in ("working_dir", "py_modules", "excludes") if key in given]:
@@ -91,11 +108,9 @@ def runtime_env(file: Path | None, variables: Mapping[str, str]) -> dict[str, An
             f"{file}: {clash[0]} is made here, of the files git knows; take it out, and use --extra"
         )
     theirs = {str(name): str(value) for name, value in given.get("env_vars", {}).items()}
-    if both := sorted(name for name, value in theirs.items() if variables.get(name, value) != value):
-        raise BadInput(
-            f"{file}: says other than the environment of this command of {', '.join(both)}; keep one"
-        )
-    return {**given, "env_vars": {**theirs, **variables}}
+    merged = {**variables, **theirs}
+    refuse_private(merged.get(URI, ""))
+    return {**given, "env_vars": merged}
 
 
 def names_of(variables: Mapping[str, str]) -> str:

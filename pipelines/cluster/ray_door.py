@@ -129,17 +129,15 @@ class Jobs:
             BadInput: if there is no such job.
             NotReady: if the cluster is gone for long, or the job takes more than `wait_s`.
         """
-        client, told, lost, begun = self.client(), 0, None, time.monotonic()
+        client, told, lost, begun = self.client(), Told(tell), None, time.monotonic()
         while True:
             try:
-                told = asyncio.run(_tail(client, job, told, tell, wait_s))
+                asyncio.run(_tail(client, job, told, wait_s))
                 info = client.get_job_info(job)
                 lost = None
                 if info.status.is_terminal():
                     # What came after the last piece.
-                    rest = client.get_job_logs(job)[told:]
-                    if rest:
-                        tell(rest)
+                    told.more(client.get_job_logs(job), 0)
                     return Ended(
                         info.status == JobStatus.SUCCEEDED,
                         info.status == JobStatus.STOPPED,
@@ -163,21 +161,28 @@ class Jobs:
             time.sleep(LOOK_S)
 
 
-async def _tail(
-    client: JobSubmissionClient, job: str, told: int, tell: Callable[[str], None], wait_s: float | None
-) -> int:
-    """Tell what is new in the log of a job, from its character `told` on; how many were told in the end."""
+class Told:
+    """How much of a log was told, which every connection gives from its beginning."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell, self.characters = tell, 0
+
+    def more(self, piece: str, begin: int) -> None:
+        """Tell of a piece, which begins at this character of the log, what was not told yet."""
+        new = piece[max(0, self.characters - begin) :]
+        if new:
+            self._tell(new)
+            self.characters += len(new)
+
+
+async def _tail(client: JobSubmissionClient, job: str, told: Told, wait_s: float | None) -> None:
+    """Tell what is new in the log of a job, for as long as the connection holds."""
     seen = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(wait_s):
             async for piece in client.tail_job_logs(job):
-                # Every connection tells the log from its beginning.
-                new = piece[max(0, told - seen) :]
+                told.more(piece, seen)
                 seen += len(piece)
-                if new:
-                    tell(new)
-                    told += len(new)
-    return told
 
 
 @dataclass(frozen=True)

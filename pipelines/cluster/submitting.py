@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import sys
@@ -34,10 +35,11 @@ class Options:
     stages: tuple[str, ...]
     study: Path
     address: str | None
-    workers: int | None
+    workers: str | None
     storage: str | None
     extras: tuple[str, ...]
     env_file: Path | None
+    credentials: bool
     limit_mb: float
     push: bool
     wait: bool
@@ -106,7 +108,7 @@ def _places(options: Options) -> tuple[Path, str]:
 
 
 def _variables(options: Options, root: Path) -> dict[str, str]:
-    own = {"SIM_MODELS_WORKERS": str(options.workers)} if options.workers else {}
+    own = {"SIM_MODELS_WORKERS": options.workers} if options.workers else {}
     if options.storage:
         if not options.storage.startswith("/"):
             raise BadInput(
@@ -115,7 +117,7 @@ def _variables(options: Options, root: Path) -> dict[str, str]:
         own[STORAGE] = options.storage
     version = list_upload(root).version
     own |= {"SIM_MODELS_COMMIT": version.commit, "SIM_MODELS_CODE_CHANGED": str(version.dirty).lower()}
-    return for_workers(own)
+    return for_workers(own, credentials=options.credentials)
 
 
 def _upload(options: Options, root: Path, variables: dict[str, str]) -> Upload:
@@ -131,7 +133,7 @@ def _upload(options: Options, root: Path, variables: dict[str, str]) -> Upload:
         print(
             "warning: .dvc/config.local stays here; what it says of the remote must come from .dvc/config and AWS_*"
         )
-    upload.refuse_secrets(secrets_of({**variables}))
+    upload.refuse_secrets(secrets_of({**os.environ, **variables}))
     upload.refuse_large(options.limit_mb)
     if not any(name.startswith(f"{room}/") for room in CODE for name in upload.files):
         raise BadInput(f"{root}: git knows no {' or '.join(CODE)} here, which the cluster would run")

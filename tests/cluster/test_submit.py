@@ -140,14 +140,24 @@ def submit(project: Path, environment: dict[str, str], tmp_path: Path) -> Submit
     return call
 
 
-def training_workers(world: World) -> list[psutil.Process]:
-    """Processes in which a network is trained on any node."""
+def running(world: World, words: str) -> list[psutil.Process]:
+    """Processes on any node with these words in their command line."""
     found = []
     for process in members(world.services["s3"].environment[WORLD]):
         with suppress(psutil.Error):
-            if "RayTrainWorker" in " ".join(process.cmdline()):
+            if words in " ".join(process.cmdline()):
                 found.append(process)
     return found
+
+
+def wait_for_looks(process: "subprocess.Popen[str]", client: MlflowClient, study: str) -> None:
+    """Return in the midst of training."""
+    end = time.monotonic() + 400
+    while len(looks(client, runs_of(client, study))) < 3:
+        if process.poll() is not None:
+            pytest.fail(process.communicate()[0])
+        assert time.monotonic() < end, "no training was seen"
+        time.sleep(0.1)
 
 
 def runs_of(client: MlflowClient, study: str) -> list[Run]:
@@ -170,15 +180,9 @@ def test_a_stage_whose_worker_is_killed_comes_home_as_if_nothing_had_been(
     tmp_path: Path,
 ) -> None:
     process = submit(STAGE)
-    end = time.monotonic() + 400
-    while len(looks(client, runs_of(client, "submitted"))) < 3 and process.poll() is None:
-        assert time.monotonic() < end, "no training was seen"
-        time.sleep(0.1)
-    victims = training_workers(world)
-    if process.poll() is not None:
-        pytest.fail(process.communicate()[0])
-    assert len(victims) == 1, victims
-    victims[0].kill()
+    wait_for_looks(process, client, "submitted")
+    (victim,) = running(world, "RayTrainWorker")
+    victim.kill()
     said, _ = process.communicate(timeout=400)
     print(said)
 
@@ -199,6 +203,26 @@ def test_a_stage_whose_worker_is_killed_comes_home_as_if_nothing_had_been(
     assert list((tmp_path / "storage").glob(".preflight*")) == []
     commit = _run("git", "rev-parse", "HEAD", folder=project, environment=environment)
     assert run.data.tags["mlflow.source.git.commit"] == commit.strip()
+
+
+def test_a_job_that_was_killed_goes_on_when_it_is_submitted_again(
+    world: World, project: Path, submit: Submit, client: MlflowClient, environment: dict[str, str]
+) -> None:
+    """Its folder is a new one; what it had trained lies at the storage."""
+    (project / "params.yaml").write_text(PARAMS.replace("study: submitted", "study: again"))
+    process = submit(STAGE)
+    wait_for_looks(process, client, "again")
+    for victim in running(world, "pipelines.train"):
+        victim.kill()
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == WORK_FAILED, said
+    before = looks(client, runs_of(client, "again"))
+    assert len(before) < len(ALL_LOOKS)
+    said, _ = submit(STAGE).communicate(timeout=400)
+    (run,) = runs_of(client, "again")
+    assert run.info.status == "FINISHED", said
+    assert looks(client, [run]) == ALL_LOOKS
+    assert "Running stage" not in _run("dvc", "repro", STAGE, folder=project, environment=environment)
 
 
 def test_two_who_submit_at_once_both_get_what_is_theirs(

@@ -66,6 +66,7 @@ def test_values_that_no_file_may_hold() -> None:
             "MLFLOW_TRACKING_TOKEN": "short",
             "MLFLOW_TRACKING_URI": "http://somebody:hush-hush-hush@mlflow",  # pragma: allowlist secret
             "AWS_DEFAULT_REGION": "eu-central-1",
+            "RAY_AUTH_TOKEN_PATH": "/nowhere",
         }
     )
     assert set(found.values()) == {"long-enough", "hush-hush-hush"}
@@ -81,9 +82,24 @@ def test_a_persons_own_variables_are_merged(tmp_path: Path) -> None:
         "SIM_MODELS_THREADS": "4",
         "MLFLOW_TRACKING_URI": SERVER,
     }
-    with pytest.raises(BadInput, match="SIM_MODELS_THREADS; keep one") as refused:
-        runtime_env(file, {"SIM_MODELS_THREADS": "73"})
-    assert "73" not in str(refused.value)
+    over_there = "http://mlflow:5000"
+    file.write_text(f"env_vars: {{MLFLOW_TRACKING_URI: '{over_there}'}}\n")
+    places = runtime_env(file, {"MLFLOW_TRACKING_URI": SERVER})["env_vars"]
+    assert places == {"MLFLOW_TRACKING_URI": over_there}, "places may have other names over there"
+    file.write_text("env_vars: {MLFLOW_TRACKING_URI: 'sqlite:///mlflow.db'}\n")
+    with pytest.raises(Refused, match="names an SQLite file"):
+        runtime_env(file, {"MLFLOW_TRACKING_URI": SERVER})
+
+
+def test_credentials_stay_here_where_nodes_have_them() -> None:
+    given = {"MLFLOW_TRACKING_URI": SERVER, "MLFLOW_TRACKING_PASSWORD": "one", "AWS_SECRET_ACCESS_KEY": "two"}
+    assert for_workers({}, given, credentials=False) == {"MLFLOW_TRACKING_URI": SERVER}
+
+
+def test_ray_s_token_is_looked_for_also_where_a_file_holds_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-token-of-ray\n")
+    path = str(tmp_path / "token")
+    assert secrets_of({"RAY_AUTH_TOKEN_PATH": path}) == {"Ray's token": "a-token-of-ray"}
 
 
 def test_what_is_uploaded_is_not_the_persons_to_say(tmp_path: Path) -> None:
