@@ -31,10 +31,10 @@ test: $(READY)  ## pass the tests, a file on each core, but for those that take 
 	@$(IN_VENV) pytest -n auto --dist loadfile
 
 test-cluster: $(READY)  ## pass the tests that start PostgreSQL, S3, MLflow and a Ray of three nodes here
-	@$(IN_VENV) pytest tests/cluster --ignore tests/cluster/test_faults.py
+	@$(IN_VENV) pytest tests/cluster -m "not faults"
 
 test-faults: $(READY)  ## kill studies, workers, nodes, drivers and servers; all must come to the same (a quarter of an hour)
-	@$(IN_VENV) pytest tests/faults tests/cluster/test_faults.py
+	@$(IN_VENV) pytest tests/faults tests/cluster -m faults
 
 check: $(READY)  ## lint, types, and which room may import which
 	@$(IN_VENV) ruff check . && ruff format --check . && mypy && lint-imports

@@ -33,7 +33,8 @@ def main() -> None:
 
 
 def _keep(folder: Path, nodes: int, cpus: int) -> None:
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for end in (signal.SIGINT, signal.SIGTERM):  # the first may be ignored, as in the background of a script
+        signal.signal(end, signal.default_int_handler)
     started = time.monotonic()
     print(f"starting PostgreSQL, S3, MLflow and Ray; logs in {folder / 'logs'}", flush=True)
     try:

@@ -108,7 +108,9 @@ def _places(options: Options) -> tuple[Path, str]:
 
 
 def _variables(options: Options, root: Path) -> dict[str, str]:
-    own = {"SIM_MODELS_WORKERS": options.workers} if options.workers else {}
+    own = {} if options.workers is None else {"SIM_MODELS_WORKERS": options.workers}
+    if options.workers is not None and not re.fullmatch(r"[1-9]\d*(-[1-9]\d*)?", options.workers):
+        raise BadInput(f"--workers {options.workers}: give a whole number of at least 1, or a range as 2-8")
     if options.storage:
         if not options.storage.startswith("/"):
             raise BadInput(

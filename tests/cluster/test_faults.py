@@ -29,6 +29,7 @@ from sim_models.restorer import Restorer
 from sim_models.training.job import Job, lay_out
 from sim_models.training.loop import State, train
 
+pytestmark = pytest.mark.faults
 KILLS = {"worker": 4, "node": 2, "driver": 3, "MLflow": 2}
 """of each kind, all in one training; more workers than Ray by itself replaces"""
 LOOK_S = 0.5

@@ -205,6 +205,7 @@ def test_a_stage_whose_worker_is_killed_comes_home_as_if_nothing_had_been(
     assert run.data.tags["mlflow.source.git.commit"] == commit.strip()
 
 
+@pytest.mark.faults
 def test_a_job_that_was_killed_goes_on_when_it_is_submitted_again(
     world: World, project: Path, submit: Submit, client: MlflowClient, environment: dict[str, str]
 ) -> None:

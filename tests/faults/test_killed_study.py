@@ -27,6 +27,7 @@ from sim_models.tracking.runs import client_of
 from sim_models.training.job import Job, lay_out
 from sim_models.transfer.study import ARMS
 
+pytestmark = pytest.mark.faults
 KILLS = 10
 LONGEST_SECONDS = 600.0
 """that a study of this size takes, on a machine where others work too"""

@@ -55,6 +55,14 @@ def test_a_dry_run_tells_and_does_nothing(run: Callable[..., Outcome], project: 
     assert sorted(path for path in project.rglob("*") if ".git/" not in str(path)) == before
 
 
+@pytest.mark.parametrize("workers", ["0", "many", "2-", "-1", "1.5"])
+@pytest.mark.usefixtures("project")
+def test_a_number_of_workers_that_is_none_is_refused(run: Callable[..., Outcome], workers: str) -> None:
+    done = run("submit", "one", f"--workers={workers}", "--storage", "/shared", "--dry-run")
+    assert done.code == BAD_INPUT
+    assert f"--workers {workers}: give a whole number of at least 1, or a range as 2-8" in done.err
+
+
 @pytest.mark.parametrize("uri", ["", "sqlite:///mlflow.db", "mlruns"])
 def test_runs_that_would_go_to_files_are_refused(
     run: Callable[..., Outcome], project: Path, monkeypatch: pytest.MonkeyPatch, uri: str
