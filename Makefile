@@ -28,13 +28,13 @@ submit: $(READY)  ## run STAGE=train@NAME on a Ray cluster; ADDRESS=http://head:
 	@$(IN_VENV) sim-models submit $(STAGE) --study $(STUDY) $(if $(ADDRESS),--address $(ADDRESS)) $(ARGS)
 
 test: $(READY)  ## pass the tests, a file on each core, but for those that take minutes
-	@$(IN_VENV) pytest -n auto --dist loadfile
+	@$(IN_VENV) pytest -n auto --dist loadfile -m "not faults"
 
 test-cluster: $(READY)  ## pass the tests that start PostgreSQL, S3, MLflow and a Ray of three nodes here
 	@$(IN_VENV) pytest tests/cluster -m "not faults"
 
 test-faults: $(READY)  ## kill studies, workers, nodes, drivers and servers; all must come to the same (a quarter of an hour)
-	@$(IN_VENV) pytest tests/faults tests/cluster -m faults
+	@$(IN_VENV) pytest tests/faults tests/cluster tests/training -m faults
 
 check: $(READY)  ## lint, types, and which room may import which
 	@$(IN_VENV) ruff check . && ruff format --check . && mypy && lint-imports

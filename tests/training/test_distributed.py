@@ -131,6 +131,7 @@ def test_three_workers_share_four_crops_and_come_to_the_weights_of_one(
         torch.testing.assert_close(state.weights[name], tensor, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_fault_that_comes_every_time_ends_training_and_keeps_what_there_is(
     job: Job, diary: Diary, tmp_path: Path
