@@ -7,6 +7,7 @@ changes a result has no default in code, because DVC sees only what is written d
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -117,3 +118,8 @@ def _sentence(mistake: dict[str, Any]) -> str:
     if isinstance(given, str | int | float | bool):
         return f"{message} (found {given!r})"
     return message
+
+
+def without_password(message: str) -> str:
+    """A message with every `user:password@` taken out of the addresses in it."""
+    return re.sub(r"(?<=//)[^/\s]*@", "", message)

@@ -137,7 +137,7 @@ SMALL = Plan(
     structures=("microtubules",),
     models=tuple(
         Trained("microtubules", recipe)
-        for recipe in ("unet_fairsim", "unet_sim3", "rdl_sr", "wiener_nafnet", "deconoising", "pre_red")
+        for recipe in ("unet_fairsim", "wiener_nafnet", "deconoising", "pre_red")
     ),
 )
 

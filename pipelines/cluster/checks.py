@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines.cluster.upload import code_digest
 from pipelines.shared.dvc_command import dvc
-from sim_models.config import BadInput
+from sim_models.config import BadInput, without_password
 
 MARK = "sim_models_preflight "
 """begins the line that tells of all checks"""
@@ -96,7 +96,8 @@ def _reason(work: Callable[[], None]) -> str | None:
     except BadInput as error:
         return str(error)
     except Exception as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        said = str(error).splitlines()[0] if str(error) else "no reason given"
+        return without_password(f"{type(error).__name__}: {said}")
     return None
 
 
@@ -195,6 +196,7 @@ def judge(
     expected: Expected,
     head: str | None,
     answered: int,
+    works: bool = True,
 ) -> list[Check]:
     """What was found on all nodes, as lines for people.
 
@@ -203,6 +205,7 @@ def judge(
         expected: what each must have.
         head: why the head could not write its token, if it could not.
         answered: nodes whose own token the head has seen.
+        works: whether any of them has a CPU or GPU for work; else those that work come when they are asked for.
     """
     silent = [
         f"{address} does not answer ({reason})"
@@ -217,7 +220,7 @@ def judge(
         _about("code", "the uploaded code is used", {a: n.code for a, n in found.items()}, of),
         _about("torch", " and ".join(builds), {a: n.torch for a, n in found.items()}, of),
         _about("tracking", "the server answers", {a: n.tracking for a, n in found.items()}, of),
-        _shared(found, len(nodes), expected, head, answered),
+        _shared(found, len(nodes), expected, head, answered, works),
     ]
     return [check for check in checks if found or check.name == "nodes"]
 
@@ -232,17 +235,10 @@ def _about(name: str, well: str, wrong: Mapping[str, str | None], of: str) -> Ch
 
 
 def _shared(
-    found: Mapping[str, Node], nodes: int, expected: Expected, head: str | None, answered: int
+    found: Mapping[str, Node], nodes: int, expected: Expected, head: str | None, answered: int, works: bool
 ) -> Check:
     if expected.storage is None:
-        alone = nodes == 1
-        return Check(
-            "storage",
-            alone,
-            "one node, so a folder of its own will do"
-            if alone
-            else f"the cluster has {nodes} nodes; name a folder that all of them see: --storage, or {STORAGE}",
-        )
+        return _without_storage(nodes, works)
     if head is not None:
         return Check("storage", False, head)
     wrong = {address: node.storage for address, node in found.items()}
@@ -258,6 +254,13 @@ def _shared(
             f"{expected.storage} is not shared: the head sees {answered} of {nodes} answers",
         )
     return Check("storage", True, f"{expected.storage} is shared by {len(found)} of {nodes} nodes")
+
+
+def _without_storage(nodes: int, works: bool) -> Check:
+    if nodes == 1 and works:
+        return Check("storage", True, "one node, so a folder of its own will do")
+    there = f"the cluster has {nodes} nodes" if nodes > 1 else "nodes that work come when they are asked for"
+    return Check("storage", False, f"{there}; name a folder that all of them see: --storage, or {STORAGE}")
 
 
 def pullable(folder: Path, stages: Sequence[str]) -> Check:

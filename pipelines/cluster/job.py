@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from pipelines.cluster.run_cache import push_uncached
 from pipelines.shared.dvc_command import dvc
 from pipelines.shared.stage import RUNS, exit_code
 from sim_models.config import BadInput, WorkFailed
+
+KEPT_S = 30 * 24 * 3600.0
+"""as long as the folder of a job that failed is kept, for people to look at"""
 
 
 def main() -> None:
@@ -40,6 +44,7 @@ def reproduce(study: str, stages: list[str]) -> None:
     name = os.environ.get("RAY_JOB_SUBMISSION_ID") or f"by_hand_{uuid.uuid4().hex[:8]}"
     place = storage()
     home = place / "jobs" if place else Path(tempfile.gettempdir()) / "sim_models_jobs"
+    clear_old(home)
     folder = working_copy(Path(), home / name, place)
     here = folder / study
     if not (here / "dvc.yaml").exists():
@@ -82,11 +87,19 @@ def storage() -> Path | None:
     named = os.environ.get(STORAGE)
     if not named:
         return None
-    if not named.startswith("/"):
+    if not named.startswith("/") or '"' in named:
         raise BadInput(
             f"{STORAGE} is {named!r}; give a folder that all nodes see, from the root: /shared/sim-models"
         )
     return Path(named)
+
+
+def clear_old(home: Path) -> None:
+    """Remove folders of jobs that failed long ago; what lets a stage go on does not lie in them."""
+    oldest = time.time() - KEPT_S
+    for folder in home.glob("*"):
+        if folder.is_dir() and folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def working_copy(uploaded: Path, target: Path, place: Path | None) -> Path:
@@ -96,7 +109,8 @@ def working_copy(uploaded: Path, target: Path, place: Path | None) -> Path:
     shutil.copytree(uploaded, target, ignore=shutil.ignore_patterns("__pycache__"))
     settings = ["[core]", "    no_scm = true", "    analytics = false", "    autostage = false"]
     if place is not None:
-        settings += ["[cache]", f"    dir = {place / 'dvc_cache'}"]
+        # A copy of terabytes for every job would be too much; DVC takes links only where they can be had.
+        settings += ["[cache]", f'    dir = "{place / "dvc_cache"}"', "    type = reflink,hardlink,copy"]
         for project in {found.parent for found in target.rglob("dvc.yaml")}:
             kept = place / "runs" / project.relative_to(target)
             kept.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from pipelines.cluster.checks import (
     write_token,
 )
 from pipelines.cluster.job import storage, working_copy
-from pipelines.cluster.ray_door import Machine, join, on_every_node
+from pipelines.cluster.ray_door import Machine, join, machines, on_every_node
 from pipelines.cluster.upload import code_digest
 from pipelines.shared.stage import exit_code
 
@@ -43,10 +43,11 @@ def preflight(torch: str, study: str, stages: list[str]) -> list[Check]:
         head = write_token(place, expected.token) if place else None
         found = on_every_node(partial(_look, expected), NODE_S)
         seen = answers(place, expected.token) if place else 0
+        works = any(machine.works for machine in machines())
     finally:
         if place:
             clear_token(place, expected.token)
-    checks = judge(found, expected, head, seen)
+    checks = judge(found, expected, head, seen, works)
     with tempfile.TemporaryDirectory(prefix="sim_models_") as folder:
         copy = working_copy(uploaded, Path(folder) / "copy", None)
         return [*checks, pullable(copy / study, stages)]

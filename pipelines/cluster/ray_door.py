@@ -192,12 +192,19 @@ class Machine:
     id: str
     address: str
     gpus: int
+    works: bool
+    """whether it has a CPU or GPU for work; a head often has none"""
 
 
 def machines() -> list[Machine]:
     """The nodes that are alive; Ray must have been joined."""
     found = [
-        Machine(node["NodeID"], node["NodeManagerAddress"], int(node["Resources"].get("GPU", 0)))
+        Machine(
+            node["NodeID"],
+            node["NodeManagerAddress"],
+            int(node["Resources"].get("GPU", 0)),
+            any(node["Resources"].get(kind) for kind in ("CPU", "GPU")),
+        )
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"]
     ]

@@ -61,9 +61,9 @@ def submit(options: Options) -> None:
     if options.attach is not None:
         _attach(options, options.attach)
         return
-    variables = _variables(options, root)
-    env = runtime_env(options.env_file, variables)
-    upload = _upload(options, root, env["env_vars"])
+    upload = list_upload(root, options.extras)
+    env = runtime_env(options.env_file, _variables(options, upload))
+    _refuse_upload(options, upload, env["env_vars"])
     if options.dry_run:
         _dry(options, study)
         return
@@ -107,7 +107,7 @@ def _places(options: Options) -> tuple[Path, str]:
     return root, options.study.resolve().relative_to(root).as_posix()
 
 
-def _variables(options: Options, root: Path) -> dict[str, str]:
+def _variables(options: Options, upload: Upload) -> dict[str, str]:
     own = {} if options.workers is None else {"SIM_MODELS_WORKERS": options.workers}
     if options.workers is not None and not re.fullmatch(r"[1-9]\d*(-[1-9]\d*)?", options.workers):
         raise BadInput(f"--workers {options.workers}: give a whole number of at least 1, or a range as 2-8")
@@ -117,14 +117,14 @@ def _variables(options: Options, root: Path) -> dict[str, str]:
                 f"--storage {options.storage}: give a folder that all nodes see, from the root, as /shared/sim-models"
             )
         own[STORAGE] = options.storage
-    version = list_upload(root).version
+    version = upload.version
     own |= {"SIM_MODELS_COMMIT": version.commit, "SIM_MODELS_CODE_CHANGED": str(version.dirty).lower()}
     return for_workers(own, credentials=options.credentials)
 
 
-def _upload(options: Options, root: Path, variables: dict[str, str]) -> Upload:
-    """Look at what would be uploaded, tell it, and refuse what must not be."""
-    upload = list_upload(root, options.extras)
+def _refuse_upload(options: Options, upload: Upload, variables: dict[str, str]) -> None:
+    """Tell what would be uploaded, and refuse what must not be."""
+    root = upload.root
     print("\n".join(upload.lines(options.limit_mb)), flush=True)
     here = left_here()
     print(
@@ -139,7 +139,6 @@ def _upload(options: Options, root: Path, variables: dict[str, str]) -> Upload:
     upload.refuse_large(options.limit_mb)
     if not any(name.startswith(f"{room}/") for room in CODE for name in upload.files):
         raise BadInput(f"{root}: git knows no {' or '.join(CODE)} here, which the cluster would run")
-    return upload
 
 
 def _dry(options: Options, study: str) -> None:

@@ -21,8 +21,8 @@ RECORD = ".sim_models_upload.json"
 """what the cluster is told about the upload, at its top"""
 CODE = ("sim_models", "pipelines")
 NEVER = (
-    ".git", ".dvc/config.local", ".dvc/cache", ".dvc/tmp", "data", "mlruns", "mlflow.db*", "runs", ".venv",
-    "studies/*/data", "studies/*/runs", "studies/*/mlruns",
+    ".git", ".dvc/config.local", ".dvc/cache", ".dvc/tmp", "mlruns", "mlflow.db*", ".venv",
+    *(f"{study}{made}" for study in ("", "studies/*/") for made in ("data", "models", "mlruns", "runs", "transfers")),
 )  # fmt: skip
 """what stays here even if git knows it or it is asked for, with all that is below"""
 TOLD = 5

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,17 +62,28 @@ def hold(lock: int, path: Path) -> None:
     """Take a lock that goes with the process, however that ends.
 
     Raises:
-        BadInput: if another process has it.
+        BadInput: if another process has it, who is named, or there are no locks.
     """
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         raise BadInput(
-            f"{path}: process {path.read_text() or '(unknown)'} still works on this stage; "
+            f"{path}: {path.read_text() or 'another process'} still works on this stage; "
             "wait for it or stop it, then run the same command again"
         ) from None
+    except OSError as error:
+        raise BadInput(
+            f"{path}: cannot be locked ({error.strerror}), so nothing would keep two processes apart; put it on a "
+            "file system with locks (NFS 4, or NFS 3 with lockd)"
+        ) from None
     os.ftruncate(lock, 0)
-    os.write(lock, str(os.getpid()).encode())
+    os.write(lock, _who().encode())
+
+
+def _who() -> str:
+    """This process, for people on other machines that share the folder."""
+    job = os.environ.get("RAY_JOB_SUBMISSION_ID")
+    return f"process {os.getpid()} on {socket.gethostname()}" + (f" (Ray job {job})" if job else "")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
-from sim_models.config import BadInput
-from sim_models.tracking.runs import client_of, tracking_uri, without_password
+from sim_models.config import BadInput, without_password
+from sim_models.tracking.runs import client_of, tracking_uri
 
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
 """MLflow would try for minutes"""

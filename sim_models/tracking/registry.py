@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 # First: it sets what MLflow reads when it is imported.
-from sim_models.tracking.runs import client_of, every, tracking_uri, without_password
+from sim_models.tracking.runs import client_of, every, tracking_uri
 
 import mlflow  # isort: skip
 import mlflow.artifacts
@@ -27,7 +27,7 @@ from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
 import sim_models
-from sim_models.config import BadInput
+from sim_models.config import BadInput, without_password
 from sim_models.field import AXES, Image, Role
 from sim_models.restorer import Restorer
 

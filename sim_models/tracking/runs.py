@@ -5,7 +5,6 @@ The driver makes a run and hands its id on; a worker logs to that id and never p
 
 import os
 import platform
-import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +30,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from sim_models.config import BadInput
+from sim_models.config import BadInput, without_password
 from sim_models.tracking.logger import Logger
 
 KEY = "sim.key"
@@ -226,11 +225,6 @@ def tracking_uri(root: Path) -> str:
                 "start it, mend the address, or unset the variable to log to a local file"
             ) from None
     return uri
-
-
-def without_password(message: str) -> str:
-    """A message with every `user:password@` taken out of the addresses in it."""
-    return re.sub(r"(?<=//)[^/\s]*@", "", message)
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

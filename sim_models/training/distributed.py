@@ -56,7 +56,7 @@ def cluster() -> Iterator[None]:
     """Ray for the length of a `with` block: the cluster at `RAY_ADDRESS`, else one of our own.
 
     Raises:
-        BadInput: if nobody answers at `RAY_ADDRESS`.
+        BadInput: if nobody answers at `RAY_ADDRESS`, or it is one of Ray Client, which Ray Train cannot use.
     """
     address = os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -79,7 +79,12 @@ def cluster() -> Iterator[None]:
 
 def _knock(address: str) -> None:
     """Ray itself takes a minute to give up on an address where nobody answers."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise BadInput(
+            f"RAY_ADDRESS={address}: training needs a place in the cluster, which Ray Client (ray://) does not give; "
+            "submit it as a job (sim-models submit), or give host:port of the head from one of its nodes"
+        )
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:

@@ -94,6 +94,16 @@ def test_several_nodes_need_storage(see: Callable[..., Node]) -> None:
     storage = judge({"one": node, "two": node}, alone, None, 0)[-1]
     assert not storage.ok
     assert "--storage, or SIM_MODELS_STORAGE" in storage.sentence
+    # A head that works on nothing itself: the nodes that will are not there yet.
+    assert not judge({"one": node}, alone, None, 0, works=False)[-1].ok
+
+
+def test_no_password_is_told(expected: Expected, see: Callable[..., Node]) -> None:
+    def fail() -> None:
+        raise RuntimeError("postgresql://lab:secret@db/mlflow is gone")
+
+    node = see(ask=fail)
+    assert node.tracking == "RuntimeError: postgresql://db/mlflow is gone"
 
 
 def test_a_wrong_server_is_found_in_seconds(

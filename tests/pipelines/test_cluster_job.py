@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pipelines.cluster.home import bring_home
-from pipelines.cluster.job import storage, working_copy
+from pipelines.cluster.job import KEPT_S, clear_old, storage, working_copy
 from pipelines.shared.dvc_command import dvc
 from pipelines.shared.stage import BAD_INPUT, WORK_FAILED
 from sim_models.config import BadInput, WorkFailed
@@ -141,3 +142,20 @@ def test_storage_is_named_from_the_root(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("SIM_MODELS_STORAGE", "shared")
     with pytest.raises(BadInput, match="from the root"):
         storage()
+
+
+def test_folders_of_jobs_that_failed_long_ago_are_cleared(tmp_path: Path) -> None:
+    old, young = tmp_path / "old", tmp_path / "young"
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "dvc.yaml").write_text("")
+    os.utime(old, (time.time() - KEPT_S - 60,) * 2)
+    clear_old(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_the_cache_of_a_storage_with_an_odd_name_is_read(tmp_path: Path) -> None:
+    (tmp_path / "uploaded").mkdir()
+    place = tmp_path / "the lab's, #1"
+    folder = working_copy(tmp_path / "uploaded", tmp_path / "copy", place)
+    assert dvc(["cache", "dir"], folder, show=False).out.strip() == str(place / "dvc_cache")

@@ -1,5 +1,6 @@
 """The bench: what lets a stage go on after an interruption, for one process at a time."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_an_interrupted_stage_finds_its_bench_as_it_was() -> None:
         assert (again.folder / "checkpoint").read_text() == "step 40"
 
 
+def test_a_folder_without_locks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("pipelines.shared.fitting.fcntl.flock", no_locks)
+    with pytest.raises(BadInput, match=r"cannot be locked \(No locks available\)"), bench("key"):
+        pass
+
+
 def test_a_stage_that_is_run_anew_makes_runs_of_its_own() -> None:
     with bench("key") as first:
         pass
@@ -50,11 +60,14 @@ def test_a_stage_that_is_run_anew_makes_runs_of_its_own() -> None:
     assert second.key("study") != second.key("trial", "0")
 
 
-def test_a_stage_that_outlived_its_parent_is_not_disturbed() -> None:
-    """A lock that is held is refused whoever holds it, this very process included."""
+def test_a_stage_that_outlived_its_parent_is_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is held is refused whoever holds it, this very process included; who it is may be on another node."""
+    monkeypatch.setenv("RAY_JOB_SUBMISSION_ID", "raysubmit_7")
     with bench("key"), bench("another key"):
         with (
-            pytest.raises(BadInput, match=rf"lock: process {os.getpid()} still works on this stage"),
+            pytest.raises(
+                BadInput, match=rf"process {os.getpid()} on \S+ \(Ray job raysubmit_7\) still works"
+            ),
             bench("key"),
         ):
             pass
