@@ -228,7 +228,13 @@ def test_workers_ask_for_no_more_cpus_than_let_all_of_them_fit(
     assert _cpus(place) == cpus
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:port"])
+def test_ray_client_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:10001")
+    with pytest.raises(BadInput, match="submit it as a job"), cluster():
+        pass
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nonsense", "127.0.0.1:port"])
 def test_a_cluster_where_nobody_answers_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
