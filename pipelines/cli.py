@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipelines.registry import commands as registry_cli
 from pipelines.shared.stage import INTERRUPTED, exit_code
+from sim_models.config import BadInput
 from sim_models.field import FrameOrder
 
 app = typer.Typer(
@@ -60,7 +61,6 @@ def restore(
     """Restore a raw stack, or a series of stacks, to a super-resolved OME-TIFF."""
     from pipelines.own_files.restoring import Options, restore_file
     from pipelines.own_files.stacks import Stated
-    from sim_models.config import BadInput
 
     if tile < 16 or (pixel_um is not None and not 0 < pixel_um < 100):
         raise BadInput("--tile must be at least 16 pixels and --pixel-um above 0 and below 100")
@@ -146,7 +146,7 @@ def reconstruct(
     from pipelines.own_files.outputs import outputs
     from pipelines.own_files.reconstructing import Options, reconstruct_file
     from pipelines.own_files.stacks import Stated
-    from sim_models.config import BadInput, parse
+    from sim_models.config import parse
     from sim_models.optics.reconstruct import ReconstructionSettings
 
     settings = parse(
@@ -224,7 +224,6 @@ def compress(
     from pipelines.own_files.compressing import Options
     from pipelines.own_files.compressing import compress as compressed
     from pipelines.own_files.stacks import Stated
-    from sim_models.config import BadInput
 
     if tile < 16 or recover_steps < 0:
         raise BadInput("--tile must be at least 16 pixels and --recover-steps not below 0")
@@ -422,16 +421,27 @@ def recipes(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Raw stack, or a folder with one file per frame.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Raw stack, or folder with one file per frame; several, or folders of stacks."),
+    ],
     angles: Annotated[int | None, typer.Option(help="Number of angles, where you know it.")] = None,
     phases: Annotated[int | None, typer.Option(help="Number of phases, where you know it.")] = None,
+    pixel_um: Annotated[
+        float | None, typer.Option(help="Raw pixel in um, where the file does not say it.")
+    ] = None,
+    na: Annotated[float | None, typer.Option(help="Numerical aperture, where you know it.")] = None,
+    emission_um: Annotated[float | None, typer.Option(help="Emission wavelength in um, likewise.")] = None,
+    offset: Annotated[float | None, typer.Option(help="Counts of a dark frame, likewise.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    sheet: Annotated[Path | None, typer.Option(help="PNG to write, or a folder for several stacks.")] = None,
 ) -> None:
-    """Say what a file holds, how much light it has, and what is wrong with it."""
-    from sim_models.inspection import inspect as look
+    """Say what a stack holds: frames and their order, stripes, light, and what is wrong with it."""
+    from pipelines.own_files.examining import look_at
+    from sim_models.inspection import Known
 
-    report = look(path, angles, phases)
-    print(json.dumps(report.as_dict(), indent=2) if as_json else "\n".join(report.lines()))
+    if told := look_at(paths, Known(angles, phases, pixel_um, na, emission_um, offset), as_json, sheet):
+        raise BadInput("\nerror: ".join(told))
 
 
 def main() -> None:

@@ -6,11 +6,11 @@ One file per format. Readers check what they read, since a damaged file that is 
 from pathlib import Path
 
 from sim_models.images.file import ImageFile
-from sim_models.images.folder import ends_with_mean, natural, read_folder
+from sim_models.images.folder import ends_with_mean, holds_frames, image_paths, natural, read_folder
 from sim_models.images.formats import read_file
 from sim_models.images.ome import write_ome
 
-__all__ = ["ImageFile", "ends_with_mean", "natural", "read", "write_ome"]
+__all__ = ["ImageFile", "ends_with_mean", "holds_frames", "image_paths", "natural", "read", "write_ome"]
 
 
 def read(path: Path) -> ImageFile:

@@ -24,7 +24,7 @@ def read_folder(folder: Path) -> ImageFile:
     Raises:
         BadInput: if there is no image, one cannot be read, or they are not single images of one size.
     """
-    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=natural)
+    paths = image_paths(folder)
     if not paths:
         raise BadInput(f"{folder}: holds no image ({', '.join(SUFFIXES)}); give a file or a folder of frames")
     files = [read_file(path) for path in paths]
@@ -49,6 +49,20 @@ def read_folder(folder: Path) -> ImageFile:
         warnings=tuple(told),
         paths=tuple(paths),
     )
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The images that lie directly in a folder, in the natural order of their names."""
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES), key=natural)
+
+
+def holds_frames(folder: Path) -> bool:
+    """Whether a folder holds one file per frame, rather than stacks or folders; its first image tells."""
+    paths = image_paths(folder)
+    try:
+        return bool(paths) and read_file(paths[0]).axes == "YX"
+    except BadInput:
+        return False
 
 
 def ends_with_mean(images: NDArray[Any]) -> bool:

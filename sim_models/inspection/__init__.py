@@ -1,6 +1,12 @@
-"""The data doctor: what a file or a folder of frames holds, what is wrong with it and what it is good for."""
+"""The data doctor: what a file or a folder of frames holds, what is wrong with it and what it is good for.
 
-from sim_models.inspection.doctor import USUAL_LAYOUTS, inspect
+report = inspect(Path("stack.tif"))
+report.lines()          # for people
+report.as_dict()        # for machines
+"""
+
+from sim_models.inspection.doctor import Examined, Known, examine, inspect
+from sim_models.inspection.layout import USUAL_LAYOUTS
 from sim_models.inspection.report import Report
 
-__all__ = ["USUAL_LAYOUTS", "Report", "inspect"]
+__all__ = ["USUAL_LAYOUTS", "Examined", "Known", "Report", "examine", "inspect"]

@@ -1,132 +1,181 @@
 """The examination: from a path to a `Report`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim_models.config import BadInput, parse
+from sim_models.field import Microscope
 from sim_models.images import ImageFile, ends_with_mean, read
+from sim_models.inspection.faults import frame_problems, not_an_image
+from sim_models.inspection.layout import USUAL_LAYOUTS, Layout, find_layout
 from sim_models.inspection.light import Noise, measure_noise
+from sim_models.inspection.pattern import Pattern, find_pattern, rounded
 from sim_models.inspection.report import Report
-from sim_models.inspection.stripes import Grouping, clear_winner, groupings, stripe_strengths
-from sim_models.sources.checks import SATURATED_SHARE, repeated_frames, saturated_share
-
-USUAL_LAYOUTS = {9: (3, 3), 15: (3, 5), 25: (5, 5)}
-"""frames -> (angles, phases) of linear, three-dimensional or non-linear SIM"""
-
-SMALLEST_PX = 24
-"""below this there are too few frequencies to tell stripes from structure"""
-
-DARK = 0.1
-"""a frame with less than this share of the usual brightness is called dark"""
+from sim_models.inspection.several import stack_among
+from sim_models.inspection.steadiness import brightness, drift_px, fading
+from sim_models.inspection.stripes import Grouping
+from sim_models.sources.checks import saturated_share
 
 BRIGHTNESS_RANGE = 2.0
 """angles that differ by more than this factor in brightness bleach or are unevenly lit"""
 
-SAME_BRIGHTNESS = 100.0
-"""variance between over within angles; steady bleaching alone reaches 27 (3 x 3 frames)"""
+FADED = 0.1
+"""share of the light lost from the first frame to the last, from which on it is told"""
+
+MOVED_PX = 1.0
+"""drift between angles, from which on it is told: a reconstruction puts angles together to a fraction of a pixel"""
+
+FEW_PHOTONS = 20.0
+"""per pixel and frame at the brightest places, below which light is called low"""
+
+LIKELY_GAIN = 0.05, 50.0
+"""counts per photo-electron of scientific cameras; beyond, values were averaged, or stretched to the range of a file"""
+
+MANY_PHASES, MANY_ANGLES = 3, 2
+"""the least that stripes can be told with"""
 
 
-def inspect(path: Path, angles: int | None, phases: int | None) -> Report:
+@dataclass(frozen=True)
+class Known:
+    """What a person knows of a stack; None where the file or the frames are to say it."""
+
+    angles: int | None = None
+    phases: int | None = None
+    pixel_um: float | None = None
+    numerical_aperture: float | None = None
+    emission_um: float | None = None
+    offset: float | None = None
+    """counts of a dark frame"""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A report, and the frames it is about."""
+
+    report: Report
+    frames: NDArray[np.float32]
+    """(F, Y, X) of the stack that was examined, in the order of the file; (0, Y, X) where there was none to examine"""
+
+
+def inspect(path: Path, known: Known | None = None) -> Report:
     """Examine a raw stack, or a folder that holds one file per frame.
 
     Args:
         path: file or folder.
-        angles: number of stripe directions, where known.
-        phases: number of stripe positions per direction, where known.
+        known: what is known of it.
 
     Raises:
-        BadInput: if `path` cannot be read at all. What is wrong with its content is in the report.
+        BadInput: if `path` cannot be read at all, or what is known makes no sense. What is wrong with its content is
+            in the report.
     """
+    return examine(path, known or Known()).report
+
+
+def examine(path: Path, known: Known) -> Examined:
+    """The same, with the frames that were examined. Raises like `inspect`."""
+    _refuse_nonsense(known)
     file = read(path)
     report = Report(
         path=str(path), format=file.format, axes=file.axes, shape=file.data.shape, dtype=str(file.data.dtype),
-        pixel_um=file.pixel_um, angles=None, phases=None, order=None, stripes_clear=False,
-        offset_counts=None, light_counts=None, gain=None, light_photons=None,
-        saturated_share=0.0, angle_brightness=(), evidence=(),
+        pixel_um=known.pixel_um or file.pixel_um, angles=None, phases=None, order=None, sections=1,
+        offset_counts=None, light_counts=None, gain=None, light_photons=None, saturated_share=0.0,
+        frame_brightness=(), angle_brightness=(), drift_px=(), pattern=None, evidence=(),
         warnings=file.warnings, problems=(), usable_for="nothing before its problems are solved",
     )  # fmt: skip
-    if problem := _not_an_image(file):
-        return replace(report, problems=(problem,))
-    frames, report = _frames(file, report)
-    return _verdict(_examine(frames, report, _expected_layout(file, angles, phases)))
+    if problem := not_an_image(file):
+        return Examined(replace(report, problems=(problem,)), np.empty((0, 0, 0), np.float32))
+    expected = _expected_layout(file, known)
+    frames, report = _frames(file, report, expected)
+    return Examined(_verdict(_examine(frames, report, expected, file, known)), frames.astype(np.float32))
 
 
-def _not_an_image(file: ImageFile) -> str | None:
-    if file.data.dtype == bool:
-        return "the values are only true and false, as in a mask; give raw frames"
-    if np.iscomplexobj(file.data):
-        return "the values are complex numbers, as in a file of an optical transfer function; give raw frames"
-    if "S" in file.axes:
-        return "the image is in colour; raw frames have one channel, so save it as grey values"
-    if min(file.data.shape[-2:]) < SMALLEST_PX:
-        return f"images of {file.data.shape[-2:]} pixels are too small; {SMALLEST_PX} a side is the least"
-    if not np.isfinite(file.data).all():
-        return f"{int((~np.isfinite(file.data)).sum())} pixels are NaN or infinite; export the stack again"
-    if np.ptp(file.data) == 0:
-        return f"every pixel is {file.data.flat[0]}; the camera or the export went wrong"
-    return None
+def _refuse_nonsense(known: Known) -> None:
+    lengths = {"pixel_um": known.pixel_um, "emission_um": known.emission_um}
+    for name, value in {**lengths, "numerical_aperture": known.numerical_aperture}.items():
+        if value is not None and not 0 < value < 100:
+            raise BadInput(f"{name} {value:g} must be above 0 and below 100 (lengths in um)")
+    for name, count in {"angles": known.angles, "phases": known.phases}.items():
+        if count is not None and not 1 <= count <= 100:
+            raise BadInput(f"{name} {count} must be from 1 to 100")
 
 
-def _frames(file: ImageFile, report: Report) -> tuple[NDArray[Any], Report]:
-    """The frames (F, Y, X) of the first stack in the file, without a trailing mean of the others."""
+def _expected_layout(file: ImageFile, known: Known) -> tuple[int, int] | None:
+    """What the user, or else the file, says about angles and phases."""
+    if known.angles is not None and known.phases is not None:
+        return known.angles, known.phases
+    if (stated := known.angles or known.phases) is not None:
+        usual = [layout for layout in USUAL_LAYOUTS.values() if stated == layout[known.angles is None]]
+        frames = file.data.shape[-3] if file.data.ndim > 2 else 1
+        fits = [layout for layout in usual if frames % (layout[0] * layout[1]) == 0]
+        return fits[0] if len(fits) == 1 else None
+    return (file.data.shape[0], file.data.shape[1]) if file.axes.startswith("AP") else None
+
+
+def _frames(file: ImageFile, report: Report, expected: tuple[int, int] | None) -> tuple[NDArray[Any], Report]:
+    """The frames (F, Y, X) of one stack in the file, without a trailing mean of the others."""
     data = file.data
     if file.axes.startswith("AP"):
         data = data.reshape(-1, *data.shape[2:])
     elif data.ndim > 3:
         stacks = data.reshape(-1, *data.shape[-3:])
         told = f"{len(stacks)} stacks of {data.shape[-3]} frames; the first is examined"
-        data, report = stacks[0], replace(report, evidence=(*report.evidence, told))
+        data = stacks[0]
+        report = replace(report, evidence=(*report.evidence, told), sections=len(stacks))
     data = data.reshape(-1, *data.shape[-2:])
     if ends_with_mean(data):
         told = f"the last of {len(data)} images is the mean of the others and left out"
         data, report = data[:-1], replace(report, evidence=(*report.evidence, told))
-    return data, report
+    one = expected[0] * expected[1] if expected else None
+    if len(data) == one or (one is None and len(data) in USUAL_LAYOUTS) or len(data) < 2:
+        return data, report
+    if (found := stack_among(data, expected)) is None:
+        return data, report
+    told = f"stripes say that {len(data)} frames are {found}; the stack in the middle is examined"
+    stack = found.stack(data)
+    report = replace(_with_evidence(report, told), sections=report.sections * found.size["Z"])
+    return stack.reshape(-1, *stack.shape[2:]), report
 
 
-def _expected_layout(file: ImageFile, angles: int | None, phases: int | None) -> tuple[int, int] | None:
-    """What the user, or else the file, says about angles and phases."""
-    if angles is not None and phases is not None:
-        return angles, phases
-    return (file.data.shape[0], file.data.shape[1]) if file.axes.startswith("AP") else None
-
-
-def _examine(frames: NDArray[Any], report: Report, expected: tuple[int, int] | None) -> Report:
+def _examine(
+    frames: NDArray[Any], report: Report, expected: tuple[int, int] | None, file: ImageFile, known: Known
+) -> Report:
     integer = bool(np.issubdtype(frames.dtype, np.integer) or (frames == np.round(frames)).all())
-    share, problems = saturated_share(frames), _frame_problems(frames)
+    problems = frame_problems(frames)
     counts = frames.astype(np.float32)
     noise = measure_noise(counts, integer)
-    report = _with_light(counts.mean(axis=0), noise, replace(report, saturated_share=share))
+    report = replace(report, saturated_share=saturated_share(frames), problems=problems)
+    report = _with_light(counts.mean(axis=0), noise, known, report)
+    if len(frames) == 1:
+        return report
     if noise.interpolated:
         told = "corners of the spectrum are empty, as after interpolation: noise of neighbours is correlated"
-        report = replace(report, evidence=(*report.evidence, told))
-    if len(frames) > 1:
-        report = _with_layout(counts, report, expected, look=not problems)
-    return replace(report, problems=(*problems, *report.problems))
+        report = _with_evidence(report, told)
+    layout = find_layout(counts, expected, look=not problems)
+    report = replace(
+        report,
+        angles=layout.angles,
+        phases=layout.phases,
+        evidence=(*report.evidence, *layout.evidence),
+        problems=(*report.problems, *layout.problems),
+    )
+    return report if report.problems else _with_stripes(counts, layout, expected, file, known, report)
 
 
-def _frame_problems(frames: NDArray[Any]) -> list[str]:
-    problems = []
-    if (share := saturated_share(frames)) > SATURATED_SHARE:
-        problems.append(f"saturated: {share:.1%} of the pixels of a frame are at the limit; use less light")
-    if constant := [i for i, frame in enumerate(frames) if np.ptp(frame) == 0]:
-        problems.append(f"frames {constant} are constant; the camera or the shutter missed them")
-    elif repeated := repeated_frames(frames):
-        problems.append(
-            f"{len(repeated)} pairs of frames are identical, e.g. {repeated[0][0]} and {repeated[0][1]}; "
-            "SIM needs one exposure per angle and phase, not copies of one image"
-        )
-    brightness = frames.mean(axis=(1, 2)) - np.percentile(frames, 1)
-    dark = np.flatnonzero(brightness < DARK * np.median(brightness)).tolist()
-    if dark and not constant:
-        problems.append(f"frames {dark} are dark; the illumination was off or blocked")
-    return problems
+def _with_evidence(report: Report, *told: str) -> Report:
+    return replace(report, evidence=(*report.evidence, *told))
 
 
-def _with_light(widefield: NDArray[np.float32], noise: Noise, report: Report) -> Report:
-    offset, bright = (float(value) for value in np.percentile(widefield, [1, 99.9]))
+def _with_light(widefield: NDArray[np.float32], noise: Noise, known: Known, report: Report) -> Report:
+    darkest, bright = (float(value) for value in np.percentile(widefield, [1, 99.9]))
+    offset = darkest if known.offset is None else known.offset
+    if noise.gain and not LIKELY_GAIN[0] < noise.gain < LIKELY_GAIN[1]:
+        each = f"{noise.gain:.3g} counts for each photo-electron"
+        told = f"{each} are those of no camera: the values were averaged or rescaled"
+        report = _with_evidence(report, told)
     return replace(
         report,
         offset_counts=offset,
@@ -136,68 +185,102 @@ def _with_light(widefield: NDArray[np.float32], noise: Noise, report: Report) ->
     )
 
 
-def _with_layout(
-    frames: NDArray[np.float32], report: Report, expected: tuple[int, int] | None, look: bool
+def _with_stripes(
+    counts: NDArray[np.float32],
+    layout: Layout,
+    expected: tuple[int, int] | None,
+    file: ImageFile,
+    known: Known,
+    report: Report,
 ) -> Report:
-    layout = expected or USUAL_LAYOUTS.get(len(frames))
-    if layout is None or layout[0] * layout[1] != len(frames):
-        return replace(report, problems=(_unknown_layout(len(frames), expected),))
-    if not look or layout[0] < 2 or layout[1] < 3:
-        return replace(report, angles=layout[0], phases=layout[1])
-    strengths = stripe_strengths(frames, groupings(*layout))
-    told = "strength of stripes: " + ", ".join(f"{group} {value:.1f}" for group, value in strengths.items())
-    report = replace(report, angles=layout[0], phases=layout[1], evidence=(*report.evidence, told))
-    by_stripes, by_brightness = clear_winner(strengths), _by_brightness(frames, list(strengths))
-    winner = by_stripes or by_brightness
-    if winner is None:
+    """Order, stripes, brightness and drift of frames (F, Y, X) whose numbers of angles and phases are known."""
+    relative = brightness(counts)
+    report = replace(report, frame_brightness=_digits(relative, 4))
+    grouping, pattern, report = _pattern(counts, layout, file, known, report)
+    if grouping is None:
         return report
-    if by_stripes is None:
-        told = f"the brightness of the frames decides the order: it comes in steps when read as {winner}"
-        report = replace(report, evidence=(*report.evidence, told))
-    report = _with_brightness(frames, winner, report)
-    stored_otherwise = report.axes.startswith("AP") and winner.order == "phase-major"
-    if expected and (stored_otherwise or (winner.angles, winner.phases) != expected):
-        problem = f"stated are {expected[0]} angles x {expected[1]} phases, but the frames say {winner}"
-        report = replace(report, problems=(problem,))
-    return replace(
+    stack = grouping.of(counts)
+    report = _with_brightness(stack, relative, report)
+    report = replace(
         report,
-        angles=winner.angles,
-        phases=winner.phases,
-        order=winner.order,
-        stripes_clear=by_stripes is not None,
+        angles=grouping.angles,
+        phases=grouping.phases,
+        order=grouping.order,
+        drift_px=tuple((round(y, 2), round(x, 2)) for y, x in drift_px(stack)),
+        pattern=None if pattern is None else rounded(pattern),
     )
+    if report.furthest_px > MOVED_PX:
+        told = f"the specimen moved by {report.furthest_px:.1f} px between angles, or is another in each"
+        report = _with_evidence(report, told)
+    stored_otherwise = report.axes.startswith("AP") and grouping.order == "phase-major"
+    if expected and (stored_otherwise or (grouping.angles, grouping.phases) != expected):
+        problem = f"stated are {expected[0]} angles x {expected[1]} phases, but the frames say {grouping}"
+        report = replace(report, problems=(problem,))
+    return report
 
 
-def _unknown_layout(num_frames: int, expected: tuple[int, int] | None) -> str:
-    if expected:
-        angles, phases = expected
-        return f"{num_frames} frames, but {angles} angles x {phases} phases need {angles * phases}"
-    if num_frames == 7:
-        return "7 frames, as in hexagonal SIM, whose three-beam pattern is not supported"
-    return (
-        f"{num_frames} frames fit no usual layout (3 x 3, 3 x 5, 5 x 5); state angles and phases, and take "
-        "one section out of a volume"
-    )
+def _pattern(
+    counts: NDArray[np.float32], layout: Layout, file: ImageFile, known: Known, report: Report
+) -> tuple[Grouping | None, Pattern | None, Report]:
+    """The stripes, and how the frames are read to see them; what came of it is added to the report."""
+    optics = _optics(file, known)
+    above = counts - np.float32(report.offset_counts or 0.0)
+    found: dict[Grouping, Pattern] = {}
+    reasons: dict[Grouping, str] = {}
+    for grouping in layout.alternatives():
+        if grouping.angles < MANY_ANGLES or grouping.phases < MANY_PHASES:
+            continue
+        seen = find_pattern(grouping.of(above), optics, report.pixel_um)
+        if isinstance(seen, Pattern):
+            found[grouping] = seen
+        else:
+            reasons[grouping] = str(seen)
+    if not found:
+        told = [f"read as {grouping}: {reason}" for grouping, reason in reasons.items()]
+        return layout.grouping, None, _with_evidence(report, *told)
+    best = max(found, key=lambda grouping: found[grouping].weakest)
+    if layout.grouping is None:
+        report = _with_evidence(report, f"stripes decide the order: they are found when read as {best}")
+    return best, found[best], _with_evidence(report, *found[best].doubts)
 
 
-def _by_brightness(frames: NDArray[np.float32], candidates: list[Grouping]) -> Grouping | None:
-    """The grouping whose angles have a brightness of their own, far beyond what bleaching explains."""
-    means = frames.mean(axis=(1, 2))
-    for grouping in candidates:
-        groups = grouping.of(means[:, None, None])[..., 0, 0]
-        within = groups.var(axis=1, ddof=1).mean()
-        if grouping.phases * groups.mean(axis=1).var(ddof=1) > SAME_BRIGHTNESS * within:
-            return grouping
-    return None
+def _optics(file: ImageFile, known: Known) -> Microscope | None:
+    """The optics as stated or as the file says; None where something is missing.
+
+    Raises:
+        BadInput: if what is stated makes no sense together.
+    """
+    told = file.metadata.get("microscope") or {}
+    aperture = known.numerical_aperture or told.get("numerical_aperture")
+    emission_um = known.emission_um or told.get("emission_um")
+    pixel_um = known.pixel_um or told.get("pixel_um") or file.pixel_um
+    if aperture is None or emission_um is None or pixel_um is None:
+        return None
+    values = {
+        "numerical_aperture": aperture,
+        "refractive_index": told.get("refractive_index") or max(1.518, 1.02 * aperture),
+        "emission_um": emission_um,
+        "pixel_um": pixel_um,
+        "camera": None,
+    }
+    return parse(Microscope, values, "optics")
 
 
-def _with_brightness(frames: NDArray[np.float32], grouping: Grouping, report: Report) -> Report:
-    level = grouping.of(frames).mean(axis=(1, 2, 3)) - np.percentile(frames.mean(axis=0), 1)
-    brightness = tuple(float(value) for value in np.round(level / level[0], 3))
-    if max(brightness) > BRIGHTNESS_RANGE * min(brightness):
+def _with_brightness(stack: NDArray[np.float32], relative: NDArray[np.float64], report: Report) -> Report:
+    level = stack.mean(axis=(1, 2, 3)) - np.percentile(stack.mean(axis=(0, 1)), 1)
+    angles = _digits(level / level[0], 3)
+    if max(angles) > BRIGHTNESS_RANGE * min(angles):
         told = "angles differ in brightness by more than a factor of 2: bleaching or uneven illumination"
-        report = replace(report, evidence=(*report.evidence, told))
-    return replace(report, angle_brightness=brightness)
+        report = _with_evidence(report, told)
+    elif (lost := fading(relative)) > FADED:
+        report = _with_evidence(
+            report, f"light fades by {lost:.0%} from the first frame to the last: bleaching"
+        )
+    return replace(report, angle_brightness=angles)
+
+
+def _digits(values: NDArray[Any], digits: int) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.round(values, digits))
 
 
 def _verdict(report: Report) -> Report:
@@ -206,8 +289,10 @@ def _verdict(report: Report) -> Report:
     if report.angles is None:
         return replace(report, usable_for="a reference, or an object for simulation; it has no raw frames")
     uses = "restoration, reconstruction and training"
-    if not report.stripes_clear:
+    if report.pattern is None:
         uses = "restoration; reconstruction only with known illumination, since its stripes are not clear"
+    elif report.light_photons is not None and report.light_photons < FEW_PHOTONS:
+        uses = "restoration, reconstruction and training at low light"
     if report.pixel_um is None:
         uses += "; state the pixel size, the file does not"
     return replace(report, usable_for=uses)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import fft2, ifft2
 from scipy.ndimage import uniform_filter
 from scipy.stats import binned_statistic, linregress
 
@@ -47,12 +48,12 @@ def measure_noise(frames: NDArray[np.float32], integer: bool) -> Noise:
         integer: whether the file stores whole numbers.
     """
     frequency = np.hypot(np.fft.fftfreq(frames.shape[1])[:, None], np.fft.fftfreq(frames.shape[2]))
-    spectra = np.fft.fft2(frames - frames.mean(axis=(1, 2), keepdims=True))
+    spectra = fft2(frames - frames.mean(axis=(1, 2), keepdims=True), workers=-1)
     power = np.square(np.abs(spectra)).mean(axis=0)
     inner = power[(frequency > CORNER) & (frequency < CORNER + 0.06)].mean()
     outer = power[frequency > CORNER + 0.12].mean()
     beyond = frequency > CORNER
-    variance = np.square(np.fft.ifft2(spectra * beyond).real) / beyond.mean()
+    variance = np.square(ifft2(spectra * beyond, workers=-1).real) / beyond.mean()
     mean = _spread_like_noise(frames, beyond)
     interpolated = bool(inner > SMOOTHED * outer or (integer and variance.mean() < 2 * ROUNDING_VARIANCE))
     white = abs(inner - outer) < WHITE * outer
@@ -61,8 +62,8 @@ def measure_noise(frames: NDArray[np.float32], integer: bool) -> Noise:
 
 def _spread_like_noise(frames: NDArray[np.float32], beyond: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Frames (F, Y, X) blurred as the filter blurs their noise's variance: by the squared kernel."""
-    squared_kernel = np.square(np.fft.ifft2(beyond).real) / beyond.mean()
-    return np.asarray(np.fft.ifft2(np.fft.fft2(frames) * np.fft.fft2(squared_kernel)).real)
+    squared_kernel = np.square(ifft2(beyond).real) / beyond.mean()
+    return np.asarray(ifft2(fft2(frames, workers=-1) * fft2(squared_kernel), workers=-1).real)
 
 
 def _slope(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> float | None:

@@ -1,7 +1,10 @@
 """What the data doctor found, for machines and for people."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from sim_models.inspection.pattern import Pattern
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,8 @@ class Report:
     phases: int | None
     order: str | None
     """'angle-major' or 'phase-major', where the frames decide it"""
-    stripes_clear: bool
-    """whether stripes stand out under one reading of the frames"""
+    sections: int
+    """stacks of angles x phases in the file's list of frames, as of a volume or over time; 1 for one stack"""
     offset_counts: float | None
     """upper bound: 1st percentile of the mean over frames"""
     light_counts: float | None
@@ -29,8 +32,14 @@ class Report:
     light_photons: float | None
     """`light_counts` in photo-electrons per raw pixel and frame"""
     saturated_share: float
+    frame_brightness: tuple[float, ...]
+    """mean of each frame above the offset, in the order of the file, relative to the mean of all"""
     angle_brightness: tuple[float, ...]
     """mean of each angle above the offset, relative to the first"""
+    drift_px: tuple[tuple[float, float], ...]
+    """by how much the specimen of each angle lies off that of the first, (y, x)"""
+    pattern: Pattern | None
+    """stripes of every angle; None where they were not found, or not looked for"""
     evidence: tuple[str, ...]
     warnings: tuple[str, ...]
     problems: tuple[str, ...]
@@ -46,25 +55,41 @@ class Report:
             "file": f"{self.path} ({self.format})",
             "data": f"{self.axes} {' x '.join(map(str, self.shape))}, {self.dtype}",
             "pixel size": f"{self.pixel_um:.4g} um" if self.pixel_um else "not stated in the file",
-            "frames": self._frames(),
+            "frames": self.layout,
             "light": self._light(),
             "saturation": f"{self.saturated_share:.2%} of the pixels of the worst frame",
         }
         if self.angle_brightness:
             facts["angles"] = "brightness " + " : ".join(f"{value:.2f}" for value in self.angle_brightness)
-        told = {"evidence": self.evidence, "note": self.warnings, "PROBLEM": self.problems}
+        if self.drift_px:
+            facts["drift"] = f"{self.furthest_px:.2f} px at most between angles"
+        stripes = self.pattern.lines(self.pixel_um) if self.pattern else []
+        told = {
+            "stripes": stripes,
+            "evidence": self.evidence,
+            "note": self.warnings,
+            "PROBLEM": self.problems,
+        }
         return [
             *(f"{name:12}{fact}" for name, fact in facts.items()),
             *(f"{name:12}{sentence}" for name, sentences in told.items() for sentence in sentences),
             f"{'usable for':12}{self.usable_for}",
         ]
 
-    def _frames(self) -> str:
+    @property
+    def furthest_px(self) -> float:
+        """Largest drift."""
+        return max((math.hypot(*shift) for shift in self.drift_px), default=0.0)
+
+    @property
+    def layout(self) -> str:
+        """Angles, phases and their order, for people."""
         if self.angles is None:
             return "no known layout of angles and phases"
+        many = f"{self.sections} stacks of " if self.sections > 1 else ""
         if self.order is None:
-            return f"{self.angles} angles x {self.phases} phases by their number; order not decided"
-        return f"{self.angles} angles x {self.phases} phases, {self.order}"
+            return f"{many}{self.angles} angles x {self.phases} phases by their number; order not decided"
+        return f"{many}{self.angles} angles x {self.phases} phases, {self.order}"
 
     def _light(self) -> str:
         if self.light_counts is None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import fft2, ifft2
 from scipy.signal.windows import tukey
 from scipy.stats import gmean
 
@@ -12,6 +13,8 @@ CLEAR = 1.25
 
 RING = (0.08, 0.5)
 """cycles/px between which stripes are looked for"""
+
+ANNULI = 10
 
 STRUCTURE_PX = 4.0
 """background and specimen coarser than this standard deviation are taken out before"""
@@ -74,21 +77,60 @@ def _without_background(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     rows, columns = frames.shape[1:]
     window = np.outer(tukey(rows, 0.3), tukey(columns, 0.3))
     high_pass = 1 - np.exp(-2 * np.square(np.pi * STRUCTURE_PX * _frequency((rows, columns))))
-    return np.fft.ifft2(np.fft.fft2(frames * window) * high_pass).real.astype(np.float32)
+    sharp = ifft2(fft2(frames * window, workers=-1) * high_pass, workers=-1).real
+    return np.asarray(sharp, dtype=np.float32)
+
+
+def stripe_waves(*stacks: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """Where the stripes of each angle of stacks (A, P, Y, X) seem to be, in the harmonic strongest in the first one.
+
+    (A, 2) cycles/px along y and x for each stack; a wave vector and its negative say the same.
+    """
+    shape = stacks[0].shape[2:]
+    frequency = _frequency(shape)
+    all_products = [_products(_sharp(stack)) for stack in stacks]
+    peaks = [[_peak(product, frequency) for product in angle] for angle in all_products[0]]
+    harmonic = int(np.argmax(gmean(peaks, axis=0)))
+    return [_highest(products[:, harmonic], frequency) for products in all_products]
+
+
+def _sharp(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+    relative = stack / stack.mean(axis=(-2, -1), keepdims=True)
+    return _without_background(relative.reshape(-1, *stack.shape[2:])).reshape(stack.shape)
+
+
+def _highest(products: NDArray[np.float64], frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Place of the highest value over the median of its annulus, for each angle of (A, Y, X)."""
+    rows, columns = (np.fft.fftfreq(size) for size in frequency.shape)
+    edges = np.linspace(*RING, ANNULI + 1)
+    annulus = np.digitize(frequency, edges)
+    places = []
+    for product in products:
+        height = np.zeros_like(product)
+        for number in range(1, len(edges)):
+            inside = annulus == number
+            height[inside] = product[inside] / max(float(np.median(product[inside])), 1e-30)
+        y, x = np.unravel_index(np.argmax(height), height.shape)
+        places.append((rows[y], columns[x]))
+    return np.array(places)
 
 
 def _strength(stack: NDArray[np.float32], frequency: NDArray[np.float64]) -> float:
+    return float(gmean([max(_peak(product, frequency) for product in angle) for angle in _products(stack)]))
+
+
+def _products(stack: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(A, H, Y, X) spectra in which the stripes of an angle are a peak at their wave vector."""
     phases = stack.shape[1]
     harmonics = [1, 2] if phases >= 5 else [1]
     turns = np.exp(-2j * np.pi * np.outer(harmonics, np.arange(phases)) / phases)
     bands = np.einsum("hp,apyx->ahyx", turns, stack)
-    products = np.abs(np.fft.fft2(bands * stack.sum(axis=1)[:, None]))
-    return float(gmean([max(_peak(product, frequency) for product in angle) for angle in products]))
+    return np.asarray(np.abs(fft2(bands * stack.sum(axis=1)[:, None], workers=-1)))
 
 
 def _peak(product: NDArray[np.float64], frequency: NDArray[np.float64]) -> float:
     """Highest value over the median of its own annulus, since the background falls with frequency."""
-    edges = np.linspace(*RING, 11)
+    edges = np.linspace(*RING, ANNULI + 1)
     annulus = np.digitize(frequency, edges)
     heights = [product[annulus == i] for i in range(1, len(edges))]
     return max(float(values.max() / np.median(values)) for values in heights if np.median(values) > 0)

@@ -1,0 +1,51 @@
+"""What makes frames unusable, whatever they show."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim_models.images import ImageFile
+from sim_models.sources.checks import SATURATED_SHARE, repeated_frames, saturated_share
+
+SMALLEST_PX = 24
+"""below this there are too few frequencies to tell stripes from structure"""
+
+DARK = 0.1
+"""a frame with less than this share of the usual brightness is called dark"""
+
+
+def not_an_image(file: ImageFile) -> str | None:
+    """Why a file holds nothing that could be examined; None where it does."""
+    if file.data.dtype == bool:
+        return "the values are only true and false, as in a mask; give raw frames"
+    if np.iscomplexobj(file.data):
+        return "the values are complex numbers, as in a file of an optical transfer function; give raw frames"
+    if "S" in file.axes:
+        return "the image is in colour; raw frames have one channel, so save it as grey values"
+    if min(file.data.shape[-2:]) < SMALLEST_PX:
+        return f"images of {file.data.shape[-2:]} pixels are too small; {SMALLEST_PX} a side is the least"
+    if not np.isfinite(file.data).all():
+        return f"{int((~np.isfinite(file.data)).sum())} pixels are NaN or infinite; export the stack again"
+    if np.ptp(file.data) == 0:
+        return f"every pixel is {file.data.flat[0]}; the camera or the export went wrong"
+    return None
+
+
+def frame_problems(frames: NDArray[Any]) -> tuple[str, ...]:
+    """What is wrong with frames (F, Y, X), of which every one should be an exposure of its own."""
+    problems: list[str] = []
+    if (share := saturated_share(frames)) > SATURATED_SHARE:
+        problems.append(f"saturated: {share:.1%} of the pixels of a frame are at the limit; use less light")
+    if constant := [i for i, frame in enumerate(frames) if np.ptp(frame) == 0]:
+        problems.append(f"frames {constant} are constant; the camera or the shutter missed them")
+    elif repeated := repeated_frames(frames):
+        problems.append(
+            f"{len(repeated)} pairs of frames are identical, e.g. {repeated[0][0]} and {repeated[0][1]}; "
+            "SIM needs one exposure per angle and phase, not copies of one image"
+        )
+    level = frames.mean(axis=(1, 2)) - np.percentile(frames, 1)
+    dark = np.flatnonzero(level < DARK * np.median(level)).tolist()
+    if dark and not constant:
+        problems.append(f"frames {dark} are dark; the illumination was off or blocked")
+    return tuple(problems)
