@@ -34,7 +34,7 @@ from sim_models.field import Field, FrameOrder, Image
 from sim_models.images import ImageFile, read
 from sim_models.optics.reconstruct import SCALE, ReconstructionSettings
 from sim_models.sources.checks import SATURATED_SHARE, CopiedFrames, repeated_frames, saturated_share
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.reconstruction import with_reconstructions
 from sim_models.sources.split import FEWEST_CELLS, SplitSettings, split_by_cell

@@ -12,7 +12,7 @@ import tifffile
 
 from sim_models.config import BadInput
 from sim_models.images.damage import refuse_bomb, truncated
-from sim_models.images.file import ImageFile, native
+from sim_models.images.file import ImageFile, native, pixel_or_none
 from sim_models.images.ome import MICROMETRES, pixel_um_of, with_our_annotation
 
 DAMAGE = re.compile(
@@ -31,7 +31,8 @@ def read_tiff(path: Path) -> ImageFile:
         if not tiff.series:
             raise BadInput(f"{path}: is a TIFF file without an image; save it again")
         series = tiff.series[0]
-        refuse_bomb(path, series.nbytes)
+        paths = _files_of(path, series)
+        refuse_bomb(path, series.nbytes // len(paths))
         _refuse_missing_strips(path, series)
         data = series.asarray()
         axes = series.axes
@@ -46,7 +47,23 @@ def read_tiff(path: Path) -> ImageFile:
             axes, data, metadata = with_our_annotation(ome, axes, data)
         elif tiff.is_imagej:
             kind, pixel_um = "ImageJ TIFF", _imagej_pixel_um(tiff, complaints)
-    return ImageFile(native(data), axes, pixel_um, kind, metadata, tuple(complaints), (path,))
+        header = _says(tiff)
+    axes = axes.replace("Q", "I")  # what tifffile calls an axis that the file does not name
+    return ImageFile(native(data), axes, pixel_um, kind, metadata, tuple(complaints), paths, header)
+
+
+def _files_of(path: Path, series: tifffile.TiffPageSeries) -> tuple[Path, ...]:
+    """The files an image lies in: an OME-TIFF may name others beside it."""
+    names = dict.fromkeys(page.parent.filehandle.name for page in series.pages if page is not None)
+    return tuple(path.with_name(name) for name in names) or (path,)
+
+
+def _says(tiff: tifffile.TiffFile) -> dict[str, Any]:
+    said: dict[str, Any] = {"byte_order": {"<": "little-endian", ">": "big-endian"}[tiff.byteorder]}
+    interval = (tiff.imagej_metadata or {}).get("finterval") if tiff.is_imagej else None
+    if isinstance(interval, int | float) and interval > 0:
+        said["frame_interval_s"] = float(interval)
+    return said
 
 
 @contextmanager
@@ -78,7 +95,11 @@ def _refuse_missing_strips(path: Path, series: tifffile.TiffPageSeries) -> None:
         raise truncated(path, f"pixels should reach byte {series.dataoffset + series.nbytes:,} of {size:,}")
     for index, page in enumerate(series.pages):
         if page is None:
-            raise truncated(path, f"frame {index} of {len(series.pages)} is missing")
+            raise BadInput(
+                f"{path}: frame {index} of {len(series.pages)} is missing: the file is truncated, or it is one of "
+                "several and another is not beside it; copy all of them again"
+            )
+        size = page.parent.filehandle.size
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if not ends or 0 in page.databytecounts or max(ends) > size:
             raise truncated(path, f"frame {index} of {len(series.pages)} is incomplete")
@@ -90,7 +111,9 @@ def _imagej_pixel_um(tiff: tifffile.TiffFile, complaints: list[str]) -> float | 
     if resolution is None or unit not in MICROMETRES:
         return None
     pixels, units = resolution.value
+    if not pixels or not units:
+        return None
     if pixels == units:
         complaints.append(f"pixel size is exactly 1 {unit}, ImageJ's value for 'not calibrated'; not used")
         return None
-    return float(MICROMETRES[unit] * units / pixels)
+    return pixel_or_none(float(MICROMETRES[unit] * units / pixels), complaints)

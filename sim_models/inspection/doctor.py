@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sim_models.images import ImageFile, ends_with_mean, read
 from sim_models.inspection.light import Noise, measure_noise
 from sim_models.inspection.report import Report
-from sim_models.inspection.stripes import Grouping, clear_winner, groupings, stripe_strengths
+from sim_models.sources.stripes import Grouping, clear_winner, groupings, stripe_strengths
 from sim_models.sources.checks import SATURATED_SHARE, repeated_frames, saturated_share
 
 USUAL_LAYOUTS = {9: (3, 3), 15: (3, 5), 25: (5, 5)}

@@ -34,7 +34,7 @@ from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder
 from sim_models.restorer import Restorer
 from sim_models.samples import Share
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.split import Split
 from sim_models.tracking.registry import Registry

@@ -16,7 +16,7 @@ from sim_models.config import BadInput, choice_of, parse
 from sim_models.field import Field, Role
 from sim_models.images import read, write_ome
 from sim_models.sources.checks import check
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 
 NAMES = [file.name for file in pkgutil.iter_modules(room.__path__)]
 
