@@ -99,7 +99,12 @@ def read_yaml(path: Path) -> object:
         raise BadInput(f"{path}: is no text in UTF-8 (byte {error.start}); save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise BadInput(f"{path}: not valid YAML: {_short(error)}") from None
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # a date of month 13, a list as a key
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # a date of month 13, a list as a key
         raise BadInput(f"{path}: not valid YAML: {_short(error)}; mend that value") from None
 
 
@@ -152,7 +157,9 @@ def _short(error: object) -> str:
 
 def _all_mistakes(error: ValidationError, values: object) -> str:
     mistakes = error.errors(include_url=False)
-    told = [f"{_address(mistake['loc'], values)}: {_sentence(dict(mistake))}" for mistake in mistakes[:MOST_TOLD]]
+    told = [
+        f"{_address(mistake['loc'], values)}: {_sentence(dict(mistake))}" for mistake in mistakes[:MOST_TOLD]
+    ]
     return "; ".join(told) + (f"; and {len(mistakes) - MOST_TOLD} more" if len(mistakes) > MOST_TOLD else "")
 
 

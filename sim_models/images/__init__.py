@@ -6,13 +6,13 @@ One file per format. Readers check what they read, since a damaged file that is 
 from pathlib import Path
 
 from sim_models.images.file import ImageFile
-from sim_models.images.folder import ends_with_mean, natural, read_folder
+from sim_models.images.folder import ends_with_mean, is_mean_of, natural, read_folder
 from sim_models.images.formats import read_file
 from sim_models.images.names import ENDINGS, stem
 from sim_models.images.ome import write_ome
 from sim_models.images.ome_zarr import looks_like_zarr, read_zarr
 
-__all__ = ["ENDINGS", "ImageFile", "ends_with_mean", "natural", "read", "stem", "write_ome"]
+__all__ = ["ENDINGS", "ImageFile", "ends_with_mean", "is_mean_of", "natural", "read", "stem", "write_ome"]
 
 
 def read(path: Path) -> ImageFile:

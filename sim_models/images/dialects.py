@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import tifffile
-import zarr
 from numpy.typing import NDArray
 
 from sim_models.images.mrc import DELTAVISION_ID, HEADER_BYTES, IMOD_STAMP
@@ -73,8 +71,12 @@ def write_imagej(path: Path, data: NDArray[Any], axes: str, pixel_um: float) -> 
     write_tiff(path, data, imagej=True, resolution=(1 / pixel_um, 1 / pixel_um), metadata=calibration)
 
 
-def write_zarr(folder: Path, data: NDArray[Any], axes: str, pixel_um: float, version: Literal["0.4", "0.5"]) -> None:
+def write_zarr(
+    folder: Path, data: NDArray[Any], axes: str, pixel_um: float, version: Literal["0.4", "0.5"]
+) -> None:
     """An OME-Zarr with one resolution and one chunk per frame."""
+    import zarr  # takes long to import
+
     said: dict[str, Any] = {
         "axes": [_axis(letter) for letter in axes.lower()],
         "datasets": [{

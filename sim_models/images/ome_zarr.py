@@ -79,7 +79,9 @@ def _image(folder: Path, told: list[str]) -> tuple[Path, Mapping[str, Any]]:
             told.append("holds several images; only the first is read")
         if "multiscales" in (inner := _attributes(folder / "0", folder)):
             return folder / "0", inner
-    raise BadInput(f"{folder}: is Zarr without the metadata 'multiscales' of OME-Zarr; save it as OME-Zarr 0.4 or 0.5")
+    raise BadInput(
+        f"{folder}: is Zarr without the metadata 'multiscales' of OME-Zarr; save it as OME-Zarr 0.4 or 0.5"
+    )
 
 
 def _attributes(group: Path, folder: Path) -> Mapping[str, Any]:
@@ -95,13 +97,17 @@ def _attributes(group: Path, folder: Path) -> Mapping[str, Any]:
 def _meta(group: Path, name: str, folder: Path) -> dict[str, Any]:
     path = group / name
     if path.stat().st_size > MOST_META_BYTES:
-        raise BadInput(f"{folder}: its {name} has {path.stat().st_size:,} bytes and is no metadata; copy it again")
+        raise BadInput(
+            f"{folder}: its {name} has {path.stat().st_size:,} bytes and is no metadata; copy it again"
+        )
     try:
         said = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
-        raise BadInput(f"{folder}: its {path.relative_to(folder)} is no JSON object; it is damaged, copy it again")
+        raise BadInput(
+            f"{folder}: its {path.relative_to(folder)} is no JSON object; it is damaged, copy it again"
+        )
     return said
 
 
@@ -117,18 +123,24 @@ def _safe_name(name: object, folder: Path) -> str:
     """A path that stays inside the folder."""
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or ".." in parts or PurePosixPath(*parts).is_absolute():
-        raise BadInput(f"{folder}: its OME-Zarr metadata name an image {str(name)[:40]!r}, which is no path inside it")
+        raise BadInput(
+            f"{folder}: its OME-Zarr metadata name an image {str(name)[:40]!r}, which is no path inside it"
+        )
     return str(PurePosixPath(*parts))
 
 
 def _axes(scale: Mapping[str, Any], ndim: int, folder: Path) -> str:
     named = scale.get("axes")
-    names = [axis.get("name") if isinstance(axis, dict) else axis for axis in named] if isinstance(named, list) else []
+    names = (
+        [axis.get("name") if isinstance(axis, dict) else axis for axis in named]
+        if isinstance(named, list)
+        else []
+    )
     letters = [str(name).upper() for name in names]
     axes = "".join(letter if letter in tuple("TCZYXAP") else OTHER_AXIS for letter in letters)
     if len(axes) != ndim or not axes.endswith("YX") or any(axes.count(axis) > 1 for axis in "TCZYXAP"):
         raise BadInput(
-            f"{folder}: its axes are {str(names)[:80]} but its image has {ndim} dimensions; expected one name for each, "
+            f"{folder}: its axes are {str(names)[:80]} but its image has {ndim} dimensions; expected a name for each, "
             "y and x last; save it again"
         )
     return axes
@@ -143,8 +155,8 @@ def _refuse_absurd(folder: Path, where: Path, array: Any) -> None:
     for what, shape in (("image", array.shape), ("each chunk", array.chunks)):
         if (announced := math.prod(shape) * array.dtype.itemsize) > limit:
             raise BadInput(
-                f"{folder}: its metadata announce {announced:,} bytes for {what}, but {stored:,} are stored; chunks are "
-                "missing or the metadata are damaged; copy it again"
+                f"{folder}: its metadata announce {announced:,} bytes for {what}, but {stored:,} are stored; chunks "
+                "are missing or the metadata are damaged; copy it again"
             )
 
 
@@ -154,14 +166,16 @@ def _refuse_missing_chunks(folder: Path, where: Path, array: Any, at: int | None
     needed: list[Sequence[int]] = [range(count) for count in counts]
     if at is not None:
         if not 0 <= at < array.shape[0]:
-            raise BadInput(f"{folder}: has {array.shape[0]} entries along its first axis, so none number {at}")
+            raise BadInput(
+                f"{folder}: has {array.shape[0]} entries along its first axis, so none number {at}"
+            )
         needed[0] = [at // files[0]]
     keys = map(array.metadata.encode_chunk_key, product(*needed))
     missing = next((key for key in keys if not (where / key).is_file()), None)
     if missing is not None:
         raise BadInput(
-            f"{folder}: its chunk {where.name}/{missing} is not there, and Zarr would fill in {array.fill_value}; copy it "
-            "again, or write it with chunks that are empty too"
+            f"{folder}: its chunk {where.name}/{missing} is not there, and Zarr would fill in {array.fill_value}; copy "
+            "it again, or write it with chunks that are empty too"
         )
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sim_models.images import ImageFile, ends_with_mean, read
 from sim_models.inspection.light import Noise, measure_noise
 from sim_models.inspection.report import Report
-from sim_models.sources.stripes import Grouping, clear_winner, groupings, stripe_strengths
 from sim_models.sources.checks import SATURATED_SHARE, repeated_frames, saturated_share
+from sim_models.sources.stripes import Grouping, clear_winner, groupings, stripe_strengths
 
 USUAL_LAYOUTS = {9: (3, 3), 15: (3, 5), 25: (5, 5)}
 """frames -> (angles, phases) of linear, three-dimensional or non-linear SIM"""
