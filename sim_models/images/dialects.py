@@ -68,7 +68,9 @@ def write_tiff(path: Path, data: NDArray[Any], **how: Any) -> None:
 def write_imagej(path: Path, data: NDArray[Any], axes: str, pixel_um: float) -> None:
     """An ImageJ hyperstack; `axes` in the order TZCYX."""
     calibration = {"axes": axes, "unit": "um", "finterval": 0.5}
-    write_tiff(path, data, imagej=True, resolution=(1 / pixel_um, 1 / pixel_um), metadata=calibration)
+    write_tiff(
+        path, data, imagej=True, byteorder=">", resolution=(1 / pixel_um, 1 / pixel_um), metadata=calibration
+    )
 
 
 def write_zarr(

@@ -25,7 +25,9 @@ VOLUME_STACKS = range(401, 631)
 """space group 1 to 230 plus 400: several volumes in one file"""
 
 MODES: Mapping[int, str] = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 7: "i4", 12: "f2"}
-"""mode -> type of a pixel; 7 is DeltaVision's, 12 is MRC2014's"""
+"""mode -> type of a pixel"""
+STAMPED_ONLY, UNSTAMPED_ONLY = 12, 7
+"""modes that MRC2014 and DeltaVision do not share"""
 
 SEQUENCES: Mapping[int, tuple[str, str]] = {0: ("ZTW", "CTI"), 1: ("WZT", "TIC"), 2: ("ZWT", "TCI")}
 """number of DeltaVision -> its name, fastest first, and our axes, slowest first"""
@@ -77,7 +79,9 @@ class _Header:
         imod_unsigned = int(self["imod"]) == IMOD_STAMP and not int(self["imod_flags"]) & SIGNED_BYTES
         if mode == 0 and (imod_unsigned or (self.deltavision and not self.stamped)):
             return np.dtype("u1")
-        return np.dtype(self.order + MODES[mode]) if mode in MODES else None
+        if mode not in MODES or mode == (UNSTAMPED_ONLY if self.stamped else STAMPED_ONLY):
+            return None
+        return np.dtype(self.order + MODES[mode])
 
     @property
     def expected_bytes(self) -> int | None:

@@ -18,6 +18,9 @@ from sim_models.images.file import pixel_or_none
 NAMESPACE = "sim-models/acquisition"
 """marks our own annotation inside an OME-TIFF"""
 
+SOFTWARE = "sim-models"
+"""what our own files are marked with"""
+
 MICROMETRES = {
     "m": 1e6, "cm": 1e4, "mm": 1e3, "nm": 1e-3, "Å": 1e-4, "angstrom": 1e-4,
     "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00B5m": 1.0,
@@ -65,11 +68,11 @@ def write_ome(
             bigtiff=data.nbytes > 2**31,
             photometric="minisblack",
             compression="zlib",
-            software="sim-models",
+            software=SOFTWARE,
             metadata={
                 "axes": axes,
                 "Name": name,
-                "Creator": "sim-models",
+                "Creator": SOFTWARE,
                 "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {pixel_um} {annotation} {digest}")),
                 "PhysicalSizeX": pixel_um,
                 "PhysicalSizeXUnit": "µm",

@@ -13,12 +13,15 @@ import tifffile
 from sim_models.config import BadInput
 from sim_models.images.damage import refuse_bomb, truncated
 from sim_models.images.file import ImageFile, native, pixel_or_none
-from sim_models.images.ome import MICROMETRES, pixel_um_of, with_our_annotation
+from sim_models.images.ome import MICROMETRES, SOFTWARE, pixel_um_of, with_our_annotation
 
 DAMAGE = re.compile(
-    r"invalid page offset|circular reference|corrupted|failed to reshape|TiffTag 270 .* invalid value offset"
+    r"invalid page offset|circular reference|corrupted|failed to reshape|TiffTag 270 .*(invalid|<\?xml|<OME|ImageJ=)"
+    r"|TiffTag (0|25[6-9]|262|27[3789]|284|317|32[2-5]|339) .*(invalid|raised)"
 )
-"""what in tifffile's log means missing frames, or a missing description (tag 270)"""
+"""what in tifffile's log means missing frames, a missing description (tag 270), or a tag of sizes, types and places"""
+
+UNCOMPRESSED = 1
 
 
 def read_tiff(path: Path) -> ImageFile:
@@ -34,6 +37,7 @@ def read_tiff(path: Path) -> ImageFile:
         paths = _files_of(path, series)
         refuse_bomb(path, series.nbytes // len(paths))
         _refuse_missing_strips(path, series)
+        _refuse_contradictions(path, tiff, series)
         data = series.asarray()
         axes = series.axes
         _refuse_broken_structure(path, complaints, len(tiff.series))
@@ -103,6 +107,44 @@ def _refuse_missing_strips(path: Path, series: tifffile.TiffPageSeries) -> None:
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if not ends or 0 in page.databytecounts or max(ends) > size:
             raise truncated(path, f"frame {index} of {len(series.pages)} is incomplete")
+
+
+def _refuse_contradictions(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """What no tag says wrongly by itself, but several together do: damage that would read as another image."""
+    if 0 in series.shape or not series.axes.endswith(("YX", "YXS")):
+        raise BadInput(
+            f"{path}: its header announces an image of {series.shape} ({series.axes}); it is damaged, copy it again"
+        )
+    if len(tiff.series) > 1 and not tiff.is_ome:
+        shapes = ", ".join(str(each.shape) for each in tiff.series[:3])
+        raise BadInput(
+            f"{path}: holds {len(tiff.series)} images of different size or type ({shapes}); a stack has frames of one "
+            "kind; copy it again if it is damaged, or save the one that is meant on its own"
+        )
+    tags = tiff.pages.first.tags
+    description, software = (
+        str(tags[name].value) if name in tags else "" for name in ("ImageDescription", "Software")
+    )
+    if not tiff.is_ome and ("<OME" in description[:2000] or software == SOFTWARE):
+        raise BadInput(f"{path}: its OME description is cut or damaged; copy it again")
+    for index, page in enumerate(series.pages):
+        _refuse_wrong_counts(path, index, page.keyframe, sum(page.databytecounts), len(series.pages))
+
+
+def _refuse_wrong_counts(path: Path, index: int, page: Any, stored: int, frames: int) -> None:
+    """Bytes of an uncompressed frame follow from its size; a last strip may be as long as the others."""
+    if page.compression != UNCOMPRESSED or page.is_tiled:
+        return
+    row = -(-page.imagewidth * page.samplesperpixel * page.bitspersample // 8)
+    wanted, padded = (
+        row * page.imagelength,
+        row * page.rowsperstrip * -(-page.imagelength // page.rowsperstrip),
+    )
+    if not wanted <= stored <= max(wanted, padded) and stored != wanted * frames:
+        raise BadInput(
+            f"{path}: frame {index} of {page.imagelength} x {page.imagewidth} pixels of {page.bitspersample} bits needs "
+            f"{wanted:,} bytes, but its header announces {stored:,}; the header is damaged, copy it again"
+        )
 
 
 def _imagej_pixel_um(tiff: tifffile.TiffFile, complaints: list[str]) -> float | None:
