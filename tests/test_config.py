@@ -1,5 +1,6 @@
 """Mistakes in settings: all at once, by address, in words of the person who made them."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,6 @@ def test_yaml_that_is_refused(tmp_path: Path, text: str | bytes, said: str) -> N
 
 def test_dates_are_no_settings() -> None:
     with pytest.raises(
-        BadInput, match="holds what no setting can be .* put dates and other words into quotes"
+        BadInput, match=r"holds what no setting can be .* put dates and other words into quotes"
     ):
         parse(Tree, values(training={"short": {"steps": date(2020, 1, 1), "rate": 0.1}}), "params.yaml")

@@ -128,7 +128,8 @@ def _refuse_contradictions(path: Path, tiff: tifffile.TiffFile, series: tifffile
     if not tiff.is_ome and ("<OME" in description[:2000] or software == SOFTWARE):
         raise BadInput(f"{path}: its OME description is cut or damaged; copy it again")
     for index, page in enumerate(series.pages):
-        _refuse_wrong_counts(path, index, page.keyframe, sum(page.databytecounts), len(series.pages))
+        if page is not None:
+            _refuse_wrong_counts(path, index, page.keyframe, sum(page.databytecounts), len(series.pages))
 
 
 def _refuse_wrong_counts(path: Path, index: int, page: Any, stored: int, frames: int) -> None:
@@ -142,8 +143,8 @@ def _refuse_wrong_counts(path: Path, index: int, page: Any, stored: int, frames:
     )
     if not wanted <= stored <= max(wanted, padded) and stored != wanted * frames:
         raise BadInput(
-            f"{path}: frame {index} of {page.imagelength} x {page.imagewidth} pixels of {page.bitspersample} bits needs "
-            f"{wanted:,} bytes, but its header announces {stored:,}; the header is damaged, copy it again"
+            f"{path}: frame {index} of {page.imagelength} x {page.imagewidth} pixels of {page.bitspersample} bits "
+            f"needs {wanted:,} bytes, but its header announces {stored:,}; the header is damaged, copy it again"
         )
 
 
