@@ -103,7 +103,8 @@ def _not_right(file: Any, path: Path, whole: NDArray[Any], done: str) -> str | N
     if data.dtype == whole.dtype and np.array_equal(data, whole):
         return None
     if path.suffix == ".tif" and (data.shape, data.dtype) != (whole.shape, whole.dtype):
-        return f"another image, {data.shape} {data.dtype}"
+        told = any("frames may have been lost" in warning for warning in file.warnings)
+        return None if told else f"another image, {data.shape} {data.dtype}"
     if "truncated" in done or "lost" in done or done in ("nearly_whole", "empty", "appended"):
         return f"read in part, as {data.shape} {data.dtype}"
     if done == "swapped_sides":

@@ -11,7 +11,7 @@ import numpy as np
 from sim_models.images import write_ome
 from sim_models.images.dialects import write_imagej, write_mrc, write_tiff, write_zarr
 
-DATA = np.random.default_rng(0).integers(90, 4000, (9, 24, 32)).astype(np.uint16)
+DATA = np.random.default_rng(0).integers(90, 4000, (9, 48, 64)).astype(np.uint16)
 Random = np.random.Generator
 
 # ---- files
@@ -32,7 +32,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "plain.tif": lambda path: write_tiff(path, DATA, metadata=None),
     "lzw.tif": lambda path: write_tiff(path, DATA, compression="lzw", metadata=None),
     "big.tif": lambda path: write_tiff(path, DATA, bigtiff=True, metadata=None),
-    "ours.ome.tif": lambda path: write_ome(path, DATA.reshape(3, 3, 24, 32), "APYX", 0.065, {"a": 1}, "n"),
+    "ours.ome.tif": lambda path: write_ome(path, DATA.reshape(3, 3, 48, 64), "APYX", 0.065, {"a": 1}, "n"),
     "other.ome.tif": _multi_file,
     "imagej.tif": lambda path: write_imagej(path, DATA, "CYX", 0.065),
     "biosr.mrc": lambda path: write_mrc(path, DATA, 0.0626),
@@ -196,11 +196,11 @@ DAMAGE: dict[str, tuple[Callable[[bytes, Random], bytes], ...]] = {
 }
 
 ODD_META: tuple[tuple[str, Any], ...] = (
-    ("shape", [2**40, 2**40, 2**40]), ("shape", [9, 24]), ("shape", "big"), ("shape", [9, 24, 2**20]), ("shape", []),
-    ("shape", [-9, 24, 32]), ("shape", [10, 24, 32]), ("shape", [9, 32, 24]), ("dtype", "<u9"), ("dtype", "|O"),
+    ("shape", [2**40, 2**40, 2**40]), ("shape", [9, 48]), ("shape", "big"), ("shape", [9, 48, 2**20]), ("shape", []),
+    ("shape", [-9, 48, 64]), ("shape", [10, 48, 64]), ("shape", [9, 64, 48]), ("dtype", "<u9"), ("dtype", "|O"),
     ("dtype", "<f8"), ("data_type", "float8"), ("data_type", "float64"), ("compressor", {"id": "nonsense"}),
     ("codecs", [{"name": "nonsense"}]), ("codecs", []), ("chunks", [1, 2**30, 2**30]), ("chunks", [1, 1, 1]),
-    ("chunks", [0, 24, 32]), ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [1, 2**30, 2**30]}}),
+    ("chunks", [0, 48, 64]), ("chunk_grid", {"name": "regular", "configuration": {"chunk_shape": [1, 2**30, 2**30]}}),
     ("axes", [{"name": "y"}, {"name": "x"}, {"name": "c"}]), ("axes", ["x", "x", "x"]), ("axes", 7), ("axes", []),
     ("path", "../../.."), ("path", "/etc"), ("path", "1"), ("path", None), ("datasets", []), ("multiscales", {}),
     ("zarr_format", 9), ("scale", ["a", "b", "c"]), ("scale", []), ("unit", 3), ("fill_value", "abc"), ("order", "F"),

@@ -171,6 +171,21 @@ def test_frames_of_two_sizes_are_no_stack(tmp_path: Path) -> None:
         read(tmp_path / "a.tif")
 
 
+def test_frames_that_are_no_longer_named_are_missed(tmp_path: Path) -> None:
+    """The chain of directories may end early without being broken; then only unused bytes tell."""
+    path = tmp_path / "a.tif"
+    write_tiff(path, np.tile(SERIES[0, 0], (1, 4, 4)), metadata=None)
+    assert read(path).warnings == ()
+    with tifffile.TiffFile(path) as tiff:
+        at = tiff.pages[4].offset
+    stored = bytearray(path.read_bytes())
+    at += 2 + 12 * struct.unpack_from("<H", stored, at)[0]
+    struct.pack_into("<I", stored, at, 0)
+    path.write_bytes(stored)
+    assert len(read(path).data) == 5
+    assert "frames may have been lost" in read(path).warnings[0]
+
+
 # ---- OME-Zarr
 
 
