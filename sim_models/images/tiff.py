@@ -41,7 +41,7 @@ def read_tiff(path: Path) -> ImageFile:
         data = series.asarray()
         axes = series.axes
         _refuse_broken_structure(path, complaints, len(tiff.series))
-        complaints += _lost_frames(series, len(paths))
+        complaints += _lost_frames(tiff, series, len(paths))
         if len(tiff.series) > 1:
             complaints.append(f"holds {len(tiff.series)} images; only the first is read")
         kind, pixel_um = "TIFF", None
@@ -149,13 +149,13 @@ def _refuse_wrong_counts(path: Path, index: int, page: Any, stored: int, frames:
         )
 
 
-def _lost_frames(series: tifffile.TiffPageSeries, files: int) -> list[str]:
+def _lost_frames(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, files: int) -> list[str]:
     """Frames whose directory was cut out of the chain leave their bytes behind, as programs do with data of theirs."""
     frames = [sum(page.databytecounts) for page in series.pages if page is not None]
     used = max(sum(frames), series.nbytes if series.dataoffset is not None else 0)
     directory = sum(20 + tag.valuebytecount for tag in series.keyframe.tags)  # 20 bytes an entry in a BigTIFF
-    unused = series.parent.filehandle.size - used - directory * len(frames)
-    if files > 1 or series.parent.is_ome or unused <= max(4096, sum(frames) / len(frames)):
+    unused = tiff.filehandle.size - used - directory * len(frames)
+    if files > 1 or tiff.is_ome or unused <= max(4096, sum(frames) / len(frames)):
         return []
     return [f"{unused:,} of its bytes belong to none of its {len(frames)} frames; frames may have been lost"]
 
