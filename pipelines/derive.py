@@ -5,7 +5,7 @@ import shutil
 from pipelines.shared.params import read_params
 from pipelines.shared.stage import DATA, MODELS, run, whole_folder
 from sim_models.restorer import Restorer
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.prepared import UPSTREAM, Prepared
 from sim_models.sources.reconstruction import stripes_of, synthetic
 

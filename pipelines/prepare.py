@@ -10,7 +10,7 @@ from pipelines.shared.params import Params, Structure, read_params
 from pipelines.shared.stage import DATA, run, whole_folder
 from sim_models.config import BadInput
 from sim_models.field import AXES, Field, Role
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.reconstruction import with_reconstructions
 from sim_models.sources.split import split_by_cell

@@ -2,7 +2,7 @@
 
 from pipelines.shared.params import read_params
 from pipelines.shared.stage import DATA, run, whole_folder
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.simulation import simulate
 
 

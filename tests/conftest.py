@@ -31,7 +31,7 @@ from sim_models.recipe import Recipe  # noqa: E402
 from sim_models.recipes import find, laid_over  # noqa: E402
 from sim_models.restorer import Card, Restorer  # noqa: E402
 from sim_models.samples import Share  # noqa: E402
-from sim_models.sources.layouts import ome_fields  # noqa: E402
+from sim_models.sources import ome_fields  # noqa: E402
 from sim_models.sources.prepared import Prepared  # noqa: E402
 from sim_models.sources.split import Split  # noqa: E402
 from sim_models.training.job import Job, lay_out  # noqa: E402

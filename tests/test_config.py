@@ -1,5 +1,6 @@
 """Mistakes in settings: all at once, by address, in words of the person who made them."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,51 @@ def test_yaml_that_cannot_be_read(tmp_path: Path) -> None:
 def test_yaml_that_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "good.yaml").write_text(yaml.safe_dump(values()))
     assert read_yaml(tmp_path / "good.yaml") == values()
+
+
+# ---- YAML of people
+
+
+def yaml_of(tmp_path: Path, text: str | bytes) -> object:
+    (tmp_path / "a.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_yaml(tmp_path / "a.yaml")
+
+
+def test_merged_keys_may_come_twice(tmp_path: Path) -> None:
+    given = yaml_of(tmp_path, "a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: {<<: *a, x: 4}\n")
+    assert given == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": {"x": 4, "y": 2}}
+
+
+BOMB = "b0: &b0 [1, 2, 3]\n" + "".join(
+    f"b{i}: &b{i} [{', '.join([f'*b{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", r"the key 'a' stands twice in one mapping \(line 3\)"),
+        ("c:\n  - {a: 1, a: 2}\n", "the key 'a' stands twice"),
+        (BOMB, "its aliases unfold into .* values"),
+        ("a: &a [*a]", "its aliases unfold into"),
+        ("a: " + "[" * 5000, "nested more than 50 deep"),
+        (b"a: \xe9", r"is no text in UTF-8 \(byte 3\)"),
+        ("# " + "x" * 2**20, "far more than settings need"),
+        ("a: 2020-13-45", "month must be in 1..12"),
+        ("? [1, 2]\n: 3", "unhashable key"),
+        ("a: !!python/object/apply:os.system [true]", "could not determine a constructor"),
+    ],
+)
+def test_yaml_that_is_refused(tmp_path: Path, text: str | bytes, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as refusal:
+        yaml_of(tmp_path, text)
+    assert str(refusal.value).startswith(str(tmp_path / "a.yaml"))
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 400
+
+
+def test_dates_are_no_settings() -> None:
+    with pytest.raises(
+        BadInput, match=r"holds what no setting can be .* put dates and other words into quotes"
+    ):
+        parse(Tree, values(training={"short": {"steps": date(2020, 1, 1), "rate": 0.1}}), "params.yaml")

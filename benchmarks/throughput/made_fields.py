@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sim_models.field import Field, Illumination, Microscope
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.split import Split
 

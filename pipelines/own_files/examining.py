@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sim_models.config import BadInput
-from sim_models.images import holds_frames, image_paths
+from sim_models.images import holds_frames, image_paths, looks_like_zarr
 from sim_models.inspection import Examined, Known, Report, examine
 
 MOST = 10_000
@@ -67,7 +67,7 @@ def stacks_in(paths: Sequence[Path]) -> list[Path]:
 
 
 def _below(path: Path) -> Iterator[Path]:
-    if not path.is_dir() or holds_frames(path):
+    if not path.is_dir() or looks_like_zarr(path) or holds_frames(path):
         yield path
         return
     yield from image_paths(path)

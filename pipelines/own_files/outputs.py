@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sim_models.config import BadInput
+from sim_models.images import stem
 
 SUFFIX = "_sim.ome.tif"
 """what is put behind the name of a raw stack where a folder is to be written into"""
 
 MADE_BY = "sim-models"
 """how the maker's name begins in a record"""
-
-ENDINGS = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".mrc", ".dv", ".png")
-"""of image files; what stands before is the name of a stack"""
 
 NO_FOLDER = (".png", ".jpg", ".jpeg", ".mrc", ".dv", ".json")
 """endings by which a person means a file"""
@@ -95,12 +93,3 @@ def is_record(path: Path) -> bool:
 def beside(out: Path, suffix: str) -> Path:
     """The file of the same name with another ending: the record (.json) or the sheet (.png) of an image."""
     return out.with_name(f"{stem(out)}{suffix}")
-
-
-def stem(path: Path) -> str:
-    """The name of a stack, in a file or a folder, without the ending of an image file."""
-    name = path.name if path.name not in ("", "..") else path.resolve().name
-    for ending in ENDINGS:
-        if name.lower().endswith(ending) and len(name) > len(ending):
-            return name[: -len(ending)]
-    return name

@@ -1,7 +1,6 @@
 """A person's own stacks as prepared fields, for `sim-models transfer`.
 
-    <folder>/<level>/<cell>.tif         raw stacks at each light level; also .mrc, or a folder with one file per frame
-    <folder>/reference/<cell>.tif       the good image of the same cell at twice the sampling
+They lie as `sim_models.sources.layouts.level_folders` says, with references at twice the sampling.
 
 Without references the classical SIM of the brightest level takes their place. Then that level is not learned from: its
 noise would be the same in what goes in and in what should come out.
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.own_files.outputs import ENDINGS, stem
 from pipelines.own_files.stacks import (
     Stated,
     above_offset,
@@ -33,20 +31,18 @@ from sim_models.evaluation.squirrel import squirrel
 from sim_models.field import Field, FrameOrder, Image
 from sim_models.images import ImageFile, read
 from sim_models.optics.reconstruct import SCALE, ReconstructionSettings
+from sim_models.sources import ome_fields
 from sim_models.sources.checks import SATURATED_SHARE, CopiedFrames, repeated_frames, saturated_share
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources.layouts.level_folders import REFERENCE, Survey, survey
+from sim_models.sources.listing import MOST_NAMED
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.reconstruction import with_reconstructions
 from sim_models.sources.split import FEWEST_CELLS, SplitSettings, split_by_cell
 
-REFERENCE = "reference"
 BROUGHT = "brought_in.json"
 
 UNLIKE = 0.5
 """correlation with the wide-field below which a reference may be that of another cell"""
-
-MOST_NAMED = 5
-"""names in a message"""
 
 
 @dataclass(frozen=True)
@@ -71,75 +67,6 @@ class Brought(Settings):
 
 class Unusable(BadInput):
     """One cell that cannot be learned from."""
-
-
-@dataclass(frozen=True)
-class Survey:
-    """The files of a folder, none of them opened."""
-
-    folder: Path
-    levels: Mapping[str, Mapping[str, Path]]
-    """level -> cell -> file"""
-    references: Mapping[str, Path]
-    """by cell; empty where there are none"""
-
-    @property
-    def cells(self) -> list[str]:
-        """In order of name."""
-        return sorted(next(iter(self.levels.values())))
-
-
-def survey(folder: Path) -> Survey:
-    """Look which stacks and references there are.
-
-    Raises:
-        BadInput: if it is no folder of the layout above, or files have no partner.
-    """
-    if not folder.is_dir():
-        raise BadInput(
-            f"{folder}: is no folder; --target takes one with <level>/<cell>.tif and reference/<cell>.tif"
-        )
-    homes = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    found = {home.name: named for home in homes if (named := _stacks(home))}
-    levels = {name: named for name, named in found.items() if name != REFERENCE}
-    if not levels:
-        raise BadInput(
-            f"{folder}: holds no raw stacks; expected {folder.name}/<light level>/<cell>.tif (or .mrc, or a folder "
-            f"with one file per frame) and {folder.name}/{REFERENCE}/<cell>.tif, the good image of the same cell"
-        )
-    if REFERENCE not in found and len(levels) == 1:
-        raise BadInput(
-            f"{folder}: has one light level ({next(iter(levels))}) and no folder '{REFERENCE}', so nothing says what a "
-            f"restored image should be; add {folder.name}/{REFERENCE}/<cell>.tif or a brighter level"
-        )
-    _refuse_without_partner(found, folder)
-    return Survey(folder, levels, found.get(REFERENCE, {}))
-
-
-def _stacks(home: Path) -> dict[str, Path]:
-    """Files by the name of their cell."""
-    named: dict[str, Path] = {}
-    for path in sorted(home.iterdir()):
-        if path.name.startswith(".") or not (path.is_dir() or path.name.lower().endswith(ENDINGS)):
-            continue
-        if (cell := stem(path)) in named:
-            raise BadInput(
-                f"{path}: and {named[cell].name} beside it are both of cell '{cell}'; keep one of them"
-            )
-        named[cell] = path
-    return named
-
-
-def _refuse_without_partner(found: Mapping[str, Mapping[str, Path]], folder: Path) -> None:
-    every = sorted({cell for named in found.values() for cell in named})
-    for name, named in found.items():
-        if missing := [cell for cell in every if cell not in named]:
-            more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-            raise BadInput(
-                f"{folder / name}: has no file of {', '.join(missing[:MOST_NAMED])}{more}, which other folders beside "
-                "it have; files of one cell have the same name in every folder, so name them alike or take away "
-                "what has no partner"
-            )
 
 
 def bring_in(folder: Path, reading: Reading, into: Path, told: Callable[[int, int], None]) -> Brought:

@@ -19,7 +19,7 @@ from pipelines.own_study import choosing, concluding
 from pipelines.own_study.candidate import registered
 from pipelines.own_study.choosing import Source, Target
 from pipelines.own_study.estimating import Pace, Plan, plan, probe, seconds, sentence
-from pipelines.own_study.onboarding import Brought, Reading, bring_in, survey, what_was_brought
+from pipelines.own_study.onboarding import Brought, Reading, bring_in, what_was_brought
 from pipelines.own_study.out_folder import Place, open_place, refuse_place
 from pipelines.own_study.screen import meter, note, warn
 from pipelines.own_study.steps import Steps, kept_steps
@@ -30,6 +30,7 @@ from pipelines.shared.stage import digest, project_root, write_whole
 from pipelines.shared.test_cells import Sealed, log_scores, open_test_cells
 from sim_models.field import FrameOrder
 from sim_models.restorer import Restorer
+from sim_models.sources.layouts.level_folders import survey
 from sim_models.sources.prepared import SPLIT, Prepared
 from sim_models.tracking.runs import WEIGHTS, Run, Tracker
 from sim_models.training.distributed import cluster

@@ -67,11 +67,16 @@ def holds_frames(folder: Path) -> bool:
 
 def ends_with_mean(images: NDArray[Any]) -> bool:
     """Whether the last of several images (F, Y, X) is the mean of the others, up to rounding."""
-    if len(images) < 3 or np.array_equal(images[0], images[-1]):
+    return len(images) >= 3 and is_mean_of(images[-1], images[:-1])
+
+
+def is_mean_of(image: NDArray[Any], frames: NDArray[Any]) -> bool:
+    """Whether an image (Y, X) is the mean of frames (F, Y, X) that are not all copies of it, up to rounding."""
+    if np.array_equal(frames[0], image):
         return False
     with np.errstate(invalid="ignore"):  # infinite values make no mean; who uses the frames refuses them
-        rounding = 1.0 if np.issubdtype(images.dtype, np.integer) else 1e-4 * float(images.std())
-        return bool(np.abs(images[-1] - images[:-1].mean(axis=0)).max() < rounding)
+        rounding = 1.0 if np.issubdtype(image.dtype, np.integer) else 1e-4 * float(frames.std())
+        return bool(np.abs(image - frames.mean(axis=0)).max() < rounding)
 
 
 def natural(path: Path) -> list[tuple[int, str]]:

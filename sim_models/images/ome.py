@@ -13,16 +13,21 @@ import tifffile
 from numpy.typing import NDArray
 
 from sim_models.config import BadInput
+from sim_models.images.file import pixel_or_none
 
 NAMESPACE = "sim-models/acquisition"
 """marks our own annotation inside an OME-TIFF"""
+
+SOFTWARE = "sim-models"
+"""what our own files are marked with"""
 
 MICROMETRES = {
     "m": 1e6, "cm": 1e4, "mm": 1e3, "nm": 1e-3, "Å": 1e-4, "angstrom": 1e-4,
     "µm": 1.0, "μm": 1.0, "um": 1.0, "\\u00B5m": 1.0,
     "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0,
+    "meter": 1e6, "centimeter": 1e4, "millimeter": 1e3, "nanometer": 1e-3,
 }  # fmt: skip
-"""micrometres per unit, as OME and ImageJ spell units"""
+"""micrometres per unit, as OME, OME-Zarr (UDUNITS-2) and ImageJ spell units"""
 
 
 def write_ome(
@@ -63,11 +68,11 @@ def write_ome(
             bigtiff=data.nbytes > 2**31,
             photometric="minisblack",
             compression="zlib",
-            software="sim-models",
+            software=SOFTWARE,
             metadata={
                 "axes": axes,
                 "Name": name,
-                "Creator": "sim-models",
+                "Creator": SOFTWARE,
                 "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{name} {pixel_um} {annotation} {digest}")),
                 "PhysicalSizeX": pixel_um,
                 "PhysicalSizeXUnit": "µm",
@@ -112,4 +117,4 @@ def pixel_um_of(ome: ElementTree.Element, complaints: list[str]) -> float | None
         return None
     if abs(x_um - y_um) > 0.01 * x_um:
         complaints.append(f"pixels are not square ({x_um:g} x {y_um:g} um); the width is used")
-    return float(x_um)
+    return pixel_or_none(float(x_um), complaints)

@@ -17,8 +17,8 @@ from sim_models.inspection.pattern import Pattern, find_pattern, rounded
 from sim_models.inspection.report import Report
 from sim_models.inspection.several import stack_among
 from sim_models.inspection.steadiness import brightness, drift_px, fading
-from sim_models.inspection.stripes import Grouping
 from sim_models.sources.checks import saturated_share
+from sim_models.sources.stripes import Grouping
 
 BRIGHTNESS_RANGE = 2.0
 """angles that differ by more than this factor in brightness bleach or are unevenly lit"""

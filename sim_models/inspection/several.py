@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from sim_models.inspection.layout import USUAL_LAYOUTS
 from sim_models.inspection.pattern import Pattern, find_pattern
-from sim_models.inspection.stripes import Grouping, stripe_strengths, stripe_waves
+from sim_models.sources.stripes import Grouping, stripe_strengths, stripe_waves
 
 WEAK = 0.6
 """share of the greatest strength of stripes, below which a reading is out"""

@@ -1,1 +1,2 @@
-"""Where fields come from: simulated structures (`objects`, `simulation`) and datasets on disk (`layouts`)."""
+"""Where fields come from: simulated structures (`objects`, `series`), our own folders (`ome_fields`, `prepared`) and
+those of others (`layouts` lists what is there, `raw` reads it)."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from sim_models.config import BadInput, Settings, parse
 from sim_models.field import AXES, Field, Role
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.split import Part, Split
 
 SPLIT = "split.json"

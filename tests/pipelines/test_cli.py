@@ -15,7 +15,7 @@ import tifffile
 from sim_models.field import Field, Image
 from sim_models.images import read, write_ome
 from sim_models.restorer import Card, Restorer
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 
 Run = Callable[..., Any]
 

@@ -15,7 +15,7 @@ from sim_models.field import Field
 from sim_models.freeze import FreezeRange
 from sim_models.recipes import find
 from sim_models.restorer import Restorer
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.reconstruction import synthetic
 from sim_models.sources.split import Split

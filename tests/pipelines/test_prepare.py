@@ -12,7 +12,7 @@ from pipelines import prepare, simulate
 from pipelines.prepare import prepared
 from sim_models.config import BadInput
 from sim_models.field import Camera, Field, Microscope, Role
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.prepared import Prepared
 
 MICROSCOPE = Microscope(

@@ -20,7 +20,7 @@ from sim_models.field import Field, Illumination, Image
 from sim_models.images import read, write_ome
 from sim_models.optics.estimate import estimate
 from sim_models.restorer import Restorer
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.objects import microtubules
 from sim_models.sources.simulation import Acquisition, simulate
 

@@ -15,7 +15,7 @@ from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder, Image
 from sim_models.images import read, write_ome
 from sim_models.restorer import Restorer
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 
 Make = Callable[..., Restorer]
 Run = Callable[..., Any]

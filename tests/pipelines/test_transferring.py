@@ -24,7 +24,7 @@ from pipelines.own_files.stacks import Stated
 from pipelines.own_study import choosing, onboarding, transferring
 from pipelines.own_study.choosing import Target
 from pipelines.own_study.estimating import plan
-from pipelines.own_study.onboarding import Reading, bring_in, survey
+from pipelines.own_study.onboarding import Reading, bring_in
 from pipelines.own_study.out_folder import Place
 from pipelines.own_study.study_settings import DEFAULTS, Changes, fitted, read_settings
 from pipelines.registry.own import OwnStudy, TransferRecord
@@ -34,7 +34,8 @@ from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder
 from sim_models.restorer import Restorer
 from sim_models.samples import Share
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
+from sim_models.sources.layouts.level_folders import survey
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.split import Split
 from sim_models.tracking.registry import Registry

@@ -16,7 +16,7 @@ from sim_models.freeze import FreezeRange
 from sim_models.recipe import Recipe
 from sim_models.restorer import Restorer
 from sim_models.samples import Samples, Share
-from sim_models.sources.layouts import ome_fields
+from sim_models.sources import ome_fields
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.split import Split
 from sim_models.training.job import Job, fields_of, lay_out

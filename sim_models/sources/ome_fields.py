@@ -11,27 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sim_models.config import BadInput, parse
-from sim_models.config import Settings as Strict
+from sim_models.config import BadInput, Settings, parse
 from sim_models.field import AXES, Camera, Field, Illumination, Image, Microscope, Role
 from sim_models.images import read, write_ome
 from sim_models.sources.checks import check, raw_rows_and_columns
-from sim_models.sources.layouts import LayoutSettings
 
 SUFFIX = ".ome.tif"
 
 
-class Settings(LayoutSettings):
-    """A folder written by `write`."""
-
-    name: Literal["ome_fields"]
-
-    def fields(self) -> Iterator[Field]:
-        """See `LayoutSettings.fields`."""
-        return fields(self.folder)
-
-
-class _Record(Strict):
+class _Record(Settings):
     """The metadata of one file: its role, and the identity that all files of a field share."""
 
     role: Role
