@@ -1,7 +1,9 @@
 """Raw stacks in people's files: as (T, A, P, Y, X), with what is known of the microscope."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +147,19 @@ class Stated:
     read_noise: float | None
 
 
-def microscope_of(file: ImageFile, stated: Stated, path: Path, like: Microscope | None = None) -> Microscope:
+class Told(Protocol):
+    """What a file says of how it was taken."""
+
+    @property
+    def pixel_um(self) -> float | None:
+        """Edge of a raw pixel in the specimen."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Our own acquisition metadata; empty for files of others."""
+
+
+def microscope_of(file: Told, stated: Stated, path: Path, like: Microscope | None = None) -> Microscope:
     """The microscope as stated, and where nothing is stated as the file says, or else as that of `like`.
 
     Raises:
@@ -180,7 +194,7 @@ def microscope_of(file: ImageFile, stated: Stated, path: Path, like: Microscope 
     )
 
 
-def camera_of(file: ImageFile, stated: Stated, path: Path) -> Camera | None:
+def camera_of(file: Told, stated: Stated, path: Path) -> Camera | None:
     """The camera as stated or as the file says; None where it is not known.
 
     Raises:
@@ -190,7 +204,7 @@ def camera_of(file: ImageFile, stated: Stated, path: Path) -> Camera | None:
     return None if found is None else parse(Camera, found, str(path))
 
 
-def camera_told(file: ImageFile) -> dict[str, float] | None:
+def camera_told(file: Told) -> dict[str, float] | None:
     """How the values of a file come from photo-electrons, where our own metadata tell it."""
     told: dict[str, float] | None = file.metadata.get("microscope", {}).get("camera")
     if told and file.metadata.get("unit") == "photons":

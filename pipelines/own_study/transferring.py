@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sim_models
+from pipelines.onboarding.bringing import Brought, bring_in, what_was_brought
+from pipelines.onboarding.cells import Survey, survey
+from pipelines.onboarding.reading import Reading, declared_for
 from pipelines.own_files.stacks import Stated
 from pipelines.own_study import choosing, concluding
 from pipelines.own_study.candidate import registered
 from pipelines.own_study.choosing import Source, Target
 from pipelines.own_study.estimating import Pace, Plan, plan, probe, seconds, sentence
-from pipelines.own_study.onboarding import Brought, Reading, bring_in, what_was_brought
 from pipelines.own_study.out_folder import Place, open_place, refuse_place
 from pipelines.own_study.screen import meter, note, warn
 from pipelines.own_study.steps import Steps, kept_steps
@@ -30,8 +32,9 @@ from pipelines.shared.stage import digest, project_root, write_whole
 from pipelines.shared.test_cells import Sealed, log_scores, open_test_cells
 from sim_models.field import FrameOrder
 from sim_models.restorer import Restorer
-from sim_models.sources.layouts.level_folders import survey
+from sim_models.sources.layouts.level_folders import Settings as Layout
 from sim_models.sources.prepared import SPLIT, Prepared
+from sim_models.sources.split import split_by_cell
 from sim_models.tracking.runs import WEIGHTS, Run, Tracker
 from sim_models.training.distributed import cluster
 from sim_models.training.job import Job
@@ -70,7 +73,7 @@ def transfer(target: Path, out: Path, options: Options, agreed: Agreed) -> list[
     """Run a study, or what is left of it, and return what to tell at its end.
 
     Args:
-        target: a folder of a person's own stacks (see `pipelines.own_study.onboarding`), or of prepared fields.
+        target: a person's own stacks (see `sim_models.sources.layouts.level_folders`), or prepared fields.
         out: the folder to write.
         options: what else is asked for.
         agreed: asked before a long study starts.
@@ -81,20 +84,20 @@ def transfer(target: Path, out: Path, options: Options, agreed: Agreed) -> list[
     """
     settings = read_settings(options.settings, options.changes)
     refuse_place(out, target)
-    if not (target / SPLIT).is_file():
-        survey(target)  # refuses before anything is fetched
+    # Refuses before anything is fetched.
+    files = None if (target / SPLIT).is_file() else survey(Layout(name="level_folders", folder=target))
     with _interruptible(), open_place(out) as place:
         named = bool(options.sources)
         into = place.work / "sources"
         found = choosing.named(options.sources, into) if named else choosing.champions(into)
-        reading = _reading(options, settings, found if named else [])
+        reading = None if files is None else _reading(files, options, settings, found if named else [])
         key = _key(target, settings, reading, found)
         if place.ended(key) is not None:
             note(f"{out}: this study has ended before; nothing is done again")
             return registered(out, options.register, options.licence) + concluding.conclusion(out)
         if options.dry_run and options.register:
             note("--register has no effect with --dry-run")
-        data, prepared, brought = _fields(target, reading, place)
+        data, prepared, brought = _fields(target, files, reading, settings, place)
         facts = Target.of(prepared)
         sources, misfits = choosing.fitting(found, facts, named)
         _tell(brought, misfits, choosing.doubts(sources, facts))
@@ -232,38 +235,45 @@ class _Inquiry:
         )
 
 
-def _reading(options: Options, settings: TransferSettings, sources: Sequence[Source]) -> Reading:
+def _reading(
+    files: Survey, options: Options, settings: TransferSettings, sources: Sequence[Source]
+) -> Reading:
     """Frames are laid out as a named source takes them, unless a person says otherwise."""
-    angles, phases = options.layout
-    if sources and angles is None and phases is None:
+    layout = options.layout
+    if sources and layout == (None, None):
         card = sources[0].restorer.card
-        angles, phases = card.angles, card.phases
-    return Reading((angles, phases), options.order, options.stated, settings.reconstruction, settings.split)
+        layout = card.angles, card.phases
+    return Reading(declared_for(files, layout, options.order), options.stated, settings.reconstruction)
 
 
-def _key(target: Path, settings: TransferSettings, reading: Reading, sources: Sequence[Source]) -> str:
+def _key(target: Path, settings: TransferSettings, reading: Reading | None, sources: Sequence[Source]) -> str:
     """Digest of all that decides what a study comes to."""
     weights = ",".join(source.restorer.weights_sha256 for source in sources)
     decisive = settings.model_dump_json(exclude={"gate"})
     return digest(decisive, repr(reading), weights, target, Path(sim_models.__file__).parent)
 
 
-def _fields(target: Path, reading: Reading, place: Place) -> tuple[str, Prepared, Brought]:
+def _fields(
+    target: Path, files: Survey | None, reading: Reading | None, settings: TransferSettings, place: Place
+) -> tuple[str, Prepared, Brought]:
     """Digest of the data, the prepared fields, and what a person should know of them."""
     data = digest(target)
-    if (target / SPLIT).is_file():
-        return data, Prepared.open(target), Brought(left_out={}, notes=())
-    into = (
-        place.work
-        / "fields"
-        / digest(data, repr(reading), Path(sim_models.__file__).parent)
-        / target.resolve().name
-    )
-    if not (into / SPLIT).exists():
-        with meter("stacks read", len(survey(target).cells)) as counted:
-            brought = bring_in(target, reading, into, lambda _done, _total: counted.add(1))
-    else:
-        brought = what_was_brought(into)
+    if files is None or reading is None:
+        return data, Prepared.open(target), Brought(left_out={}, notes=(), light={})
+    name = target.resolve().name
+    how = digest(data, repr(reading), repr(settings.split), Path(sim_models.__file__).parent)
+    into = place.work / "fields" / how / name
+    if (into / SPLIT).exists():
+        return data, Prepared.open(into), what_was_brought(into)
+    with meter("stacks read", len(files.cells)) as counted:
+        brought = bring_in(
+            files,
+            name,
+            reading,
+            lambda cells: split_by_cell(cells, settings.split, str(target)),
+            into,
+            lambda _done, _total: counted.add(1),
+        )
     return data, Prepared.open(into), brought
 
 

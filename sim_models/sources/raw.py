@@ -1,5 +1,6 @@
 """Images of others, read as they were declared and held against that: nothing is guessed, and what was done is told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,10 @@ class Declared(Settings):
     """`one` stack per file; or several, whose frames follow each other in one list (`slowest`), or along that axis"""
 
 
+class Contradicted(BadInput):
+    """What a file holds is not what was declared of it: the declaration is wrong, or it is another dataset's file."""
+
+
 @dataclass(frozen=True)
 class Raw:
     """Raw stacks of one file or folder."""
@@ -37,6 +42,8 @@ class Raw:
     stacks: NDArray[Any]
     """(T, A, P, Y, X), rows top-down, values as stored"""
     pixel_um: float | None
+    metadata: Mapping[str, Any]
+    """our own acquisition metadata; empty for files of others"""
     notes: tuple[str, ...]
     """what was done and found"""
 
@@ -45,9 +52,9 @@ def read_raw(listed: Listed, declared: Declared) -> Raw:
     """Read raw frames.
 
     Raises:
-        BadInput: if a file cannot be read, or the frames contradict what is declared: their number, their order as the
-            stripes tell it, or that one more image is their mean. Frames that are copies of one image are refused as
-            `CopiedFrames`.
+        BadInput: if a file cannot be read, or one more image is not their mean as declared.
+        Contradicted: if the frames contradict what is declared: their number, or their order as the stripes tell it.
+        CopiedFrames: if frames are copies of one image.
     """
     file, notes = _opened(listed)
     data, turned = _upright(file.data, declared)
@@ -60,7 +67,7 @@ def read_raw(listed: Listed, declared: Declared) -> Raw:
     counted = (
         f"{len(stacks)} x {declared.angles} angles x {declared.phases} phases, {declared.order} as declared"
     )
-    return Raw(stacks, file.pixel_um, (*notes, *turned, counted, said))
+    return Raw(stacks, file.pixel_um, file.metadata, (*notes, *turned, counted, said))
 
 
 def read_image(listed: Listed, declared: Declared) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -134,13 +141,13 @@ def _by_time(data: NDArray[Any], axes: str, declared: Declared, where: Path) -> 
     if "A" in axes and "P" in axes:
         found = data.shape[axes.index("A")], data.shape[axes.index("P")]
         if found != (declared.angles, declared.phases) or declared.order is not FrameOrder.ANGLE_MAJOR:
-            raise BadInput(
+            raise Contradicted(
                 f"{where}: says it has {found[0]} angles x {found[1]} phases, angle-major, but {wanted}, "
                 f"{declared.order}; mend the declaration"
             )
     if len(declared.time) == 1:
         if declared.time not in axes[:-2]:
-            raise BadInput(
+            raise Contradicted(
                 f"{where}: has axes {axes}, so time cannot be its axis {declared.time}; declare another"
             )
         data = np.moveaxis(data, axes.index(declared.time), 0)
@@ -151,7 +158,7 @@ def _by_time(data: NDArray[Any], axes: str, declared: Declared, where: Path) -> 
             frames = frames.reshape(-1, num, *frames.shape[-2:])
     if frames.shape[1] != num:
         times = {"one": "one time", "slowest": "times one after the other"}.get(declared.time, "every time")
-        raise BadInput(
+        raise Contradicted(
             f"{where}: holds {shape} ({axes}), but {wanted}, {num} frames, for {times}; mend the declaration"
         )
     return frames
@@ -177,7 +184,7 @@ def _agrees(frames: NDArray[Any], declared: Declared, where: Path) -> str:
     if winner is None:
         return f"stripes too weak to tell the order, which is as declared (strength {told})"
     if winner != Grouping(declared.angles, declared.phases, str(declared.order)):
-        raise BadInput(
+        raise Contradicted(
             f"{where}: declared are {declared.angles} angles x {declared.phases} phases, {declared.order}, but its "
             f"stripes say {winner} (strength {told}); mend the declaration"
         )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ import torch
 import yaml
 
 from pipelines.cli import app
+from pipelines.onboarding.bringing import Brought, bring_in
+from pipelines.onboarding.cells import survey
+from pipelines.onboarding.reading import Reading, declared_for
 from pipelines.own_files.stacks import Stated
-from pipelines.own_study import choosing, onboarding, transferring
+from pipelines.own_study import choosing, transferring
 from pipelines.own_study.choosing import Target
 from pipelines.own_study.estimating import plan
-from pipelines.own_study.onboarding import Reading, bring_in
 from pipelines.own_study.out_folder import Place
 from pipelines.own_study.study_settings import DEFAULTS, Changes, fitted, read_settings
 from pipelines.registry.own import OwnStudy, TransferRecord
@@ -35,9 +38,9 @@ from sim_models.field import Field, FrameOrder
 from sim_models.restorer import Restorer
 from sim_models.samples import Share
 from sim_models.sources import ome_fields
-from sim_models.sources.layouts.level_folders import survey
+from sim_models.sources.layouts.level_folders import Settings as Layout
 from sim_models.sources.prepared import Prepared
-from sim_models.sources.split import Split
+from sim_models.sources.split import Split, split_by_cell
 from sim_models.tracking.registry import Registry
 from sim_models.tracking.runs import client_of
 from sim_models.training.job import Job, lay_out
@@ -78,10 +81,12 @@ def mine(stacks: Path, tmp_path: Path) -> Path:
     return tmp_path / "spindles"
 
 
-def read_in(folder: Path, into: Path, stated: Stated = OPTICS) -> onboarding.Brought:
-    settings = read_settings(None, Changes())
-    reading = Reading((3, 3), FrameOrder.ANGLE_MAJOR, stated, settings.reconstruction, settings.split)
-    return bring_in(folder, reading, into, lambda _done, _all: None)
+def read_in(folder: Path, into: Path, stated: Stated = OPTICS) -> Brought:
+    settings, files = read_settings(None, Changes()), survey(Layout(name="level_folders", folder=folder))
+    declared = declared_for(files, (3, 3), FrameOrder.ANGLE_MAJOR)
+    reading = Reading(declared, stated, settings.reconstruction)
+    deal = partial(split_by_cell, settings=settings.split, dataset=str(folder))
+    return bring_in(files, folder.name, reading, deal, into, lambda _done, _all: None)
 
 
 def test_stacks_become_prepared_fields(stacks: Path, tmp_path: Path) -> None:
@@ -105,7 +110,8 @@ def test_cells_that_cannot_be_used_are_left_out_and_named(mine: Path, tmp_path: 
     assert list(brought.left_out) == ["c1"]
     assert "copies of one image" in brought.left_out["c1"]
     assert not (tmp_path / "fields" / "c1").exists()
-    _write(mine / "dim" / "c2.tif", np.full_like(stack, 65535))
+    too_bright = np.where(stack > np.percentile(stack, 90), 65535, stack).astype(stack.dtype)
+    _write(mine / "dim" / "c2.tif", too_bright)
     with pytest.raises(BadInput, match=r"2 of 4 cells can be used.*c1: .*copies.*c2: .*is saturated"):
         read_in(mine, tmp_path / "fields")
 
@@ -212,7 +218,7 @@ def test_optics_have_to_be_said(run: Run, mine: Path, restorer: Restorer, tmp_pa
 def test_two_files_of_one_cell_are_refused(mine: Path) -> None:
     shutil.copy(mine / "dim" / "c0.tif", mine / "dim" / "c0.ome.tif")
     with pytest.raises(BadInput, match="are both of cell 'c0'"):
-        survey(mine)
+        survey(Layout(name="level_folders", folder=mine))
 
 
 # ---- settings

@@ -1,0 +1,177 @@
+"""Cells of a folder of others as prepared fields, whole or not at all.
+
+Without references the classical SIM of the brightest level takes their place. Then that level is not learned from: its
+noise would be the same in what goes in and in what should come out.
+
+What is wrong with one cell leaves that cell out; what is wrong with how all of them are read, as a frame layout or
+missing optics, refuses the folder. Cells that were brought in before, from the same files in the same way by the same
+code, are taken over.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import sim_models
+from pipelines.onboarding.cells import Cell, Survey
+from pipelines.onboarding.reading import Reading, Unusable, fields_of, light_of
+from pipelines.shared.stage import digest, whole_folder
+from sim_models.config import BadInput, Settings
+from sim_models.field import Field
+from sim_models.sources import ome_fields
+from sim_models.sources.listing import MOST_NAMED
+from sim_models.sources.prepared import Prepared
+from sim_models.sources.split import FEWEST_CELLS, Split
+
+BROUGHT = "brought_in.json"
+SOURCE = "source.json"
+"""beside the levels of a cell: what it was brought in from"""
+
+
+class Brought(Settings):
+    """What a person should know of fields that were brought in."""
+
+    left_out: dict[str, str]
+    """cell -> why"""
+    notes: tuple[str, ...]
+    light: dict[str, float]
+    """level -> mean over cells of the 99.9 percentile of the wide-field, in photons or counts"""
+
+
+class _Source(Settings):
+    """What a cell was brought in from, and what was said of it."""
+
+    key: str
+    light: dict[str, float]
+    doubts: tuple[str, ...]
+
+
+def bring_in(
+    files: Survey,
+    structure: str,
+    reading: Reading,
+    deal: Callable[[Sequence[str]], Split],
+    into: Path,
+    told: Callable[[int, int], None],
+) -> Brought:
+    """Write prepared fields of all cells of a folder.
+
+    Args:
+        files: the cells.
+        structure: what they are called from here on.
+        reading: how their files are read.
+        deal: which cells are for what, given those that can be used.
+        into: the folder to write; cells in it that are as they would be written are kept.
+        told: hears of every cell, as (done, all).
+
+    Raises:
+        BadInput: if files do not go together, or fewer cells are left than a split needs.
+    """
+    brightest = None if files.with_references else _brightest(files, reading)
+    left_out: dict[str, str] = {}
+    notes: list[str] = []
+    sources: dict[str, _Source] = {}
+    if brightest:
+        notes.append(
+            f"{files.layout.folder}: has no references, so the classical SIM of its brightest level ({brightest}) is "
+            f"the reference of the others; '{brightest}' itself is not learned from"
+        )
+    how = digest(repr(reading), repr(brightest), structure, Path(sim_models.__file__).parent)
+    with whole_folder(into) as partial:
+        for number, cell in enumerate(files.cells):
+            key = _key(cell, how)
+            try:
+                source = _taken_over(into / cell.name, partial / cell.name, key)
+                if source is None:
+                    source = _brought(cell, structure, reading, brightest, partial, key)
+            except Unusable as reason:
+                left_out[cell.name] = str(reason)
+            else:
+                sources[cell.name] = source
+                notes += source.doubts
+            told(number + 1, len(files.cells))
+        _refuse_few(files.layout.folder, list(sources), left_out)
+        Prepared.seal(partial, structure, deal(list(sources)))
+        brought = Brought(left_out=left_out, notes=tuple(notes), light=_light(sources))
+        (partial / BROUGHT).write_text(brought.model_dump_json(indent=2) + "\n")
+    return brought
+
+
+def what_was_brought(into: Path) -> Brought:
+    """What `bring_in` said when it wrote a folder."""
+    return Brought.model_validate_json((into / BROUGHT).read_text())
+
+
+def _brought(
+    cell: Cell, structure: str, reading: Reading, brightest: str | None, folder: Path, key: str
+) -> _Source:
+    fields, doubts = fields_of(cell, structure, reading, brightest)
+    for field in fields:
+        ome_fields.write(folder, field)
+    source = _Source(key=key, light={field.level: _brightness(field) for field in fields}, doubts=doubts)
+    (folder / cell.name / SOURCE).write_text(source.model_dump_json(indent=2) + "\n")
+    return source
+
+
+def _key(cell: Cell, how: str) -> str:
+    """Digest of the files of a cell, and of how they are read."""
+    total = hashlib.sha256(how.encode())
+    for listed in (*cell.raw.values(), *cell.references.values()):
+        total.update(repr((listed.level, listed.role, listed.plane)).encode())
+        for path in (*listed.paths, *([listed.mean] if listed.mean else [])):
+            below = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+            for file in below:
+                total.update(file.name.encode())
+                total.update(hashlib.sha256(file.read_bytes()).digest() if file.exists() else b"")
+    return total.hexdigest()[:16]
+
+
+def _taken_over(earlier: Path, target: Path, key: str) -> _Source | None:
+    """A cell as it was brought in before, if from the same; its files get a second name rather than a copy."""
+    record = earlier / SOURCE
+    if not record.is_file():
+        return None
+    source = _Source.model_validate_json(record.read_text())
+    if source.key != key:
+        return None
+    for file in sorted(file for file in earlier.rglob("*") if file.is_file()):
+        twin = target / file.relative_to(earlier)
+        twin.parent.mkdir(parents=True, exist_ok=True)
+        os.link(file, twin)
+    return source
+
+
+def _brightest(files: Survey, reading: Reading) -> str:
+    """The level with the most light, over all cells that can be read."""
+
+    def light(level: str) -> float:
+        means = [light_of(cell.raw[level], reading) for cell in files.cells]
+        known = [mean for mean in means if mean is not None]
+        return float(np.mean(known)) if known else 0.0
+
+    return max(files.levels, key=light)
+
+
+def _brightness(field: Field) -> float:
+    return float(np.percentile(field.image("widefield"), 99.9))
+
+
+def _light(sources: Mapping[str, _Source]) -> dict[str, float]:
+    levels = sorted({level for source in sources.values() for level in source.light})
+    return {
+        level: float(np.mean([source.light[level] for source in sources.values() if level in source.light]))
+        for level in levels
+    }
+
+
+def _refuse_few(folder: Path, used: Sequence[str], left_out: Mapping[str, str]) -> None:
+    if len(used) >= FEWEST_CELLS:
+        return
+    reasons = "; ".join(f"{cell}: {reason}" for cell, reason in list(left_out.items())[:MOST_NAMED])
+    raise BadInput(
+        f"{folder}: {len(used)} of {len(used) + len(left_out)} cells can be used, but train, val and test need at "
+        f"least one each; add cells{f' or mend these: {reasons}' if reasons else ''}"
+    )

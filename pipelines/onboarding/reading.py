@@ -1,0 +1,195 @@
+"""The images of one cell as fields: checked, above the camera's offset, each level with reference and classical SIM."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.onboarding.cells import Cell, Survey
+from pipelines.own_files.stacks import (
+    Stated,
+    above_offset,
+    layout_of,
+    microscope_of,
+    refuse_scale,
+    refuse_unusable,
+)
+from sim_models.config import BadInput
+from sim_models.evaluation.squirrel import squirrel
+from sim_models.field import Field, FrameOrder, Image
+from sim_models.images import read
+from sim_models.optics.reconstruct import SCALE, ReconstructionSettings
+from sim_models.sources.checks import SATURATED_SHARE, saturated_share
+from sim_models.sources.listing import Listed
+from sim_models.sources.raw import Contradicted, Declared, read_image, read_raw
+from sim_models.sources.reconstruction import with_reconstructions
+
+UNLIKE = 0.5
+"""correlation with the wide-field below which a reference may be that of another cell"""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read, and what is made of them."""
+
+    declared: Declared
+    stated: Stated
+    reconstruction: ReconstructionSettings
+
+
+class Unusable(BadInput):
+    """One cell that cannot be learned from."""
+
+
+def declared_for(files: Survey, layout: tuple[int | None, int | None], order: FrameOrder) -> Declared:
+    """How a person's own stacks lie in their files: one stack each, rows top-down.
+
+    Angles and phases are as known, or as the first stack that can be read says.
+
+    Raises:
+        BadInput: if that does not decide it, or no stack can be read.
+    """
+    angles, phases = layout
+    if angles is None or phases is None:
+        angles, phases = _told_by_a_file(files, angles, phases)
+    return Declared(angles=angles, phases=phases, order=order, rows="top-down", transposed=False, time="one")
+
+
+def _told_by_a_file(files: Survey, angles: int | None, phases: int | None) -> tuple[int, int]:
+    for cell in files.cells:
+        path = next(iter(cell.raw.values())).where
+        try:
+            file = read(path)
+        except BadInput:
+            continue
+        return layout_of(file, angles, phases, path)
+    raise BadInput(f"{files.layout.folder}: none of its stacks can be read; give OME-TIFF, TIFF or MRC")
+
+
+def light_of(listed: Listed, reading: Reading) -> float | None:
+    """Mean of a stack as stored; None if it cannot be read."""
+    try:
+        return float(np.mean(read_raw(listed, reading.declared).stacks))
+    except Contradicted:
+        raise
+    except BadInput:
+        return None
+
+
+def fields_of(
+    cell: Cell, structure: str, reading: Reading, brightest: str | None
+) -> tuple[list[Field], tuple[str, ...]]:
+    """The fields of a cell, each with reference and reconstruction, and what is doubtful about them.
+
+    `brightest` names the level whose classical SIM is the reference of the others; None where there are references.
+
+    Raises:
+        Unusable: if nothing can be learned from this cell.
+        BadInput: if its files are of another kind than was asked for.
+    """
+    taken = [_field(cell, level, structure, reading) for level in cell.raw]
+    given = {
+        level: _reference(cell, level, field, reading) for level, field in zip(cell.raw, taken, strict=True)
+    }
+    levels = with_reconstructions(taken, reading.reconstruction)
+    for field in levels:
+        if "reconstruction" not in field.images:
+            raise Unusable(f"{field.level}: {field.notes[-1].removeprefix('no reconstruction: ')}")
+    if brightest is not None:
+        made = next(field.image("reconstruction") for field in levels if field.level == brightest)
+        given = dict.fromkeys(cell.raw, made)
+    bright = max(levels, key=lambda field: float(field.image("widefield").mean()))
+    used = [field for field in levels if field.level != brightest]
+    return [_with_reference(field, given[field.level]) for field in used], _doubts(cell, bright, given)
+
+
+def _doubts(cell: Cell, bright: Field, given: dict[str, Image | None]) -> tuple[str, ...]:
+    reference = given[bright.level]
+    alike = 1.0 if reference is None else squirrel(reference, bright.image("widefield")).rsp
+    if alike >= UNLIKE:
+        return ()
+    return (
+        f"{cell.name}: its reference is hardly like its raw frames (correlation {alike:.2f}); is it of the same cell?",
+    )
+
+
+def _with_reference(field: Field, reference: Image | None) -> Field:
+    """A reference as bright as the frames of its level.
+
+    Programs that make references scale them each in their own way, and one reference serves all levels; but learning
+    and scores compare values. So gain and offset are those by which it explains the wide-field best.
+    """
+    if reference is None:
+        raise Unusable(f"{field.level}: has no reference")
+    found = squirrel(reference, field.image("widefield"))
+    if found.gain <= 0:
+        raise Unusable(f"{field.level}: its reference does not show what the raw frames show")
+    scaled = (found.gain * reference.astype(np.float64) + found.offset).astype(np.float32)
+    note = f"reference times {found.gain:.4g} plus {found.offset:.4g}, to explain the wide-field"
+    return replace(field.with_images({"reference": scaled}), notes=(*field.notes, note))
+
+
+@contextmanager
+def _of_this_cell() -> Iterator[None]:
+    """What is refused within leaves one cell out, unless all are read in a wrong way."""
+    try:
+        yield
+    except Contradicted:
+        raise
+    except BadInput as refusal:
+        raise Unusable(str(refusal)) from None
+
+
+def _field(cell: Cell, level: str, structure: str, reading: Reading) -> Field:
+    """One raw stack above its camera's offset, with its wide-field."""
+    path = cell.raw[level].where
+    with _of_this_cell():
+        raw = read_raw(cell.raw[level], reading.declared)
+    microscope = microscope_of(raw, reading.stated, path)
+    refuse_scale(microscope, (raw.stacks.shape[-2], raw.stacks.shape[-1]), path)
+    with _of_this_cell():
+        refuse_unusable(raw.stacks, path)
+        _refuse_constant(raw.stacks, path)
+        # Of a series the first stack: fields have no time.
+        frames, _ = above_offset(raw.stacks[:1], microscope.camera, reading.stated.offset, path)
+    images: dict[str, Image] = {"raw": frames[0], "widefield": frames[0].mean(axis=(0, 1))}
+    return Field(
+        dataset=structure,
+        structure=structure,
+        cell=cell.name,
+        level=level,
+        images=images,  # type: ignore[arg-type] # these are roles
+        microscope=microscope,
+        unit="photons" if microscope.camera else "counts",
+    )
+
+
+def _refuse_constant(stacks: Image, path: Path) -> None:
+    if np.ptp(stacks) == 0:
+        raise BadInput(f"{path}: every pixel is {stacks.flat[0]}; the camera or the export went wrong")
+
+
+def _reference(cell: Cell, level: str, field: Field, reading: Reading) -> Image | None:
+    """The good image of a level (2 Y, 2 X); None where there is none."""
+    listed = cell.reference(level)
+    if listed is None:
+        return None
+    with _of_this_cell():
+        data, _ = read_image(listed, reading.declared)
+    image, path = np.squeeze(np.asarray(data)), listed.where
+    rows, columns = (SCALE * length for length in field.image("raw").shape[-2:])
+    if image.shape != (rows, columns):
+        shape = " x ".join(map(str, image.shape))
+        raise BadInput(
+            f"{path}: is {shape}, but the raw frames of {field.cell} are {rows // SCALE} x {columns // SCALE}, so a "
+            f"reference has {rows} x {columns} pixels; give the image of the same field at twice the sampling"
+        )
+    if np.iscomplexobj(image) or not np.isfinite(image).all() or np.ptp(image) == 0:
+        raise Unusable(
+            f"{path}: is no image: its values are constant, complex, NaN or infinite; export it again"
+        )
+    if (share := saturated_share(image)) > SATURATED_SHARE:
+        raise Unusable(f"{path}: is saturated: {share:.1%} of its pixels are at the largest value there is")
+    return image.astype(np.float32)
