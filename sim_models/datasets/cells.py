@@ -14,7 +14,9 @@ _NUMBER = re.compile(r"\{number(?::0(\d)d)?\}")
 
 def _checked(pattern: str) -> str:
     if len(_NUMBER.findall(pattern)) != 1 or "/" in pattern:
-        raise ValueError(f"'{pattern}' must be the name of a folder with one {{number}}, as Cell_{{number:03d}}")
+        raise ValueError(
+            f"'{pattern}' must be the name of a folder with one {{number}}, as Cell_{{number:03d}}"
+        )
     return pattern
 
 

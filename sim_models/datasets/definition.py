@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
-from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from sim_models.config import Settings
 from sim_models.datasets.cells import CellPattern, numbers_of
@@ -191,12 +199,16 @@ class Definition(Settings):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.licence is None) != (self.licence_from is None):
-            raise ValueError("`licence` and `licence_from`, where it was read, are given together or not at all")
+            raise ValueError(
+                "`licence` and `licence_from`, where it was read, are given together or not at all"
+            )
         if self.layout is not None and self.layout.get("name") not in LAYOUTS:
             raise ValueError(f"layout.name: '{self.layout.get('name')}' is none of {', '.join(LAYOUTS)}")
         for file in self.files:
             if file.structure is not None and file.structure not in self.structures:
-                raise ValueError(f"files: '{file.name}' is of '{file.structure}', which is not in `structures`")
+                raise ValueError(
+                    f"files: '{file.name}' is of '{file.structure}', which is not in `structures`"
+                )
         names = [file.name.casefold() for file in self.files]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"files: {', '.join(twice)} is there twice")
@@ -219,7 +231,15 @@ class Definition(Settings):
 
     def _needless(self, name: str) -> bool:
         """What follows from something else, or what there cannot be."""
-        if self.origin == "own" and name in ("doi", "url", "cite", "licence", "licence_from", "files", "cells"):
+        if self.origin == "own" and name in (
+            "doi",
+            "url",
+            "cite",
+            "licence",
+            "licence_from",
+            "files",
+            "cells",
+        ):
             return True
         if name == "raw.order":
             return 1 in (self.raw.angles, self.raw.phases)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -128,7 +129,9 @@ def _looked_at(response: requests.Response, first: int, limits: Limits) -> Answe
     if "html" in headers.get("Content-Type", "").lower():
         raise Problem("sends a page for people, not the file: a login, or a notice")
     if headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-        raise Problem(f"sends the file packed anew ({_short(headers['Content-Encoding'])}) though asked not to")
+        raise Problem(
+            f"sends the file packed anew ({_short(headers['Content-Encoding'])}) though asked not to"
+        )
     length = headers.get("Content-Length", "")
     total = int(length) if length.isdecimal() else None
     if code == 206:
@@ -140,7 +143,12 @@ def _looked_at(response: requests.Response, first: int, limits: Limits) -> Answe
     if total == 0:
         raise Problem("sends an empty file")
     tag = headers.get("ETag", "")
-    chunks = _chunks(response, limits, begins=first == 0)
+    chunks = _chunks(response, limits)
+    if first == 0 and (head := next(chunks, b"")):
+        # Before its size is looked at: "a page" says more than "of 56 bytes".
+        if PAGE.match(head[:200]):
+            raise Problem("sends a page for people, not the file: a login, or a notice")
+        chunks = chain([head], chunks)
     return Answer(response.url, first, total, tag if tag.startswith('"') else None, chunks)
 
 
@@ -151,13 +159,10 @@ def _range(text: str) -> tuple[int, int | None]:
     return int(match[1]), None if match[2] == "*" else int(match[2])
 
 
-def _chunks(response: requests.Response, limits: Limits, begins: bool) -> Iterator[bytes]:
+def _chunks(response: requests.Response, limits: Limits) -> Iterator[bytes]:
     """The bytes as they come; a line that only drips is given up."""
     since, gained = time.monotonic(), 0
     while chunk := response.raw.read1(CHUNK_BYTES):
-        if begins and PAGE.match(chunk[:200]):
-            raise Problem("sends a page for people, not the file: a login, or a notice")
-        begins = False
         yield chunk
         gained += len(chunk)
         if (passed := time.monotonic() - since) >= limits.silence_s:
