@@ -74,6 +74,8 @@ def download(file: File, home: Path, line: Line) -> Fetched:
         except Problem as problem:
             problems.append((host(url), problem))
             continue
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, error.filename or str(partial)) from None
         said = tuple(f"{server} {problem}" for server, problem in problems)
         return Fetched(partial, hashes, verified, url, said)
     kind = BadInput if any(problem.reached for _, problem in problems) else NotReady

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +44,7 @@ def plan(definition: Definition, folder: Path, cells: tuple[int, ...] | None) ->
     Raises:
         BadInput: if it cannot be done.
     """
-    _refuse(definition, folder, cells)
-    receipt = read_receipt(folder) or Receipt(dataset=definition.name, entries=())
-    if receipt.dataset != definition.name:
-        raise BadInput(
-            f"{folder}: holds '{receipt.dataset}'; fetch '{definition.name}' into a folder of its own"
-        )
+    receipt = refuse(definition, folder, cells)
     todo = []
     for file in definition.files:
         entry = receipt.entry(file.name)
@@ -80,7 +75,7 @@ def fetch(
         BadInput: if a file cannot be had as published; others are there all the same.
         NotReady: if no server was reached.
     """
-    plan(definition, folder, cells)
+    refuse(definition, folder, cells)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, limits, tell):
         todo = plan(definition, folder, cells)
@@ -88,7 +83,7 @@ def fetch(
         if todo_bytes:
             room(folder, todo_bytes, f"fetching {definition.name}", limits)
         line = Line(limits, report)
-        receipt = read_receipt(folder) or Receipt(dataset=definition.name, entries=())
+        receipt = refuse(definition, folder, cells)
 
         def work(each: Todo) -> Entry:
             if each.there:
@@ -103,13 +98,23 @@ def fetch(
                 receipt.write(folder)
                 tell(entry.sentence)
 
-        _all(todo, work, keep, line)
+        try:
+            _all(todo, work, keep, line)
+        except BadInput:
+            # What broke off stays for the next fetch; where nothing has come, nothing stays.
+            with suppress(OSError):
+                (folder / WORK).rmdir()
+            raise
         shutil.rmtree(folder / WORK, ignore_errors=True)
     return receipt
 
 
-def _refuse(definition: Definition, folder: Path, cells: tuple[int, ...] | None) -> None:
-    """What cannot be done, before anything is."""
+def refuse(definition: Definition, folder: Path, cells: tuple[int, ...] | None) -> Receipt:
+    """Refuse what cannot be done, before anything is; else the receipt of what is there.
+
+    Raises:
+        BadInput: if there is nothing to fetch, no such folder, or no such cell.
+    """
     if not definition.files:
         where = definition.url or definition.doi or "nowhere that is known"
         raise BadInput(
@@ -118,8 +123,13 @@ def _refuse(definition: Definition, folder: Path, cells: tuple[int, ...] | None)
     for part in (folder, *folder.parents):
         if part.exists() and not part.is_dir():
             raise BadInput(f"{part}: is a file; --into takes a folder, which is made if it is not there")
+    receipt = read_receipt(folder) or Receipt(dataset=definition.name, entries=())
+    if receipt.dataset != definition.name:
+        raise BadInput(
+            f"{folder}: holds '{receipt.dataset}'; fetch '{definition.name}' into a folder of its own"
+        )
     if cells is None:
-        return
+        return receipt
     if not any(file.cells for file in definition.files):
         raise BadInput(
             f"{definition.name}: its files do not say which cell they are of; fetch it without --cells"
@@ -131,6 +141,7 @@ def _refuse(definition: Definition, folder: Path, cells: tuple[int, ...] | None)
         raise BadInput(
             f"{definition.name}: has cells 1-{max(count or 0 for count in counts)}, and no {max(cells)}"
         )
+    return receipt
 
 
 def _is_there(folder: Path, entry: Entry) -> bool:

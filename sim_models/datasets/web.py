@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from itertools import chain
+from ssl import SSLError
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -69,9 +71,15 @@ def ask(
     response = _follow(url, headers, limits)
     try:
         yield _looked_at(response, first, limits)
-    except (requests.RequestException, HTTPError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, requests.RequestException) and error.filename:
-            raise  # a file of ours, not the line
+    except (
+        requests.RequestException,
+        HTTPError,
+        HTTPException,
+        ConnectionError,
+        TimeoutError,
+        SSLError,
+    ) as error:
+        # Other OSErrors are of files of ours: a full disk is no broken line.
         raise Problem(f"the connection broke off ({_why(error)})", again=True) from None
     finally:
         response.close()
