@@ -32,7 +32,7 @@ def bring(
     if asked and file.name.lower().endswith(".zip") and not (folder / file.name).exists():
         entry = _parts(file, asked, folder, line, tell)
     entry = entry or _whole(file, asked, folder, line, tell)
-    return _added_to(before, entry, folder)
+    return _added_to(before, entry, folder, file.cells)
 
 
 def _whole(file: File, cells: tuple[int, ...] | None, folder: Path, line: Line, tell: Tell) -> Entry:
@@ -135,20 +135,23 @@ def _wanted(there: list[Member], file: File, cells: tuple[int, ...] | None) -> l
     return [member for member in there if cell_of[member.path] is None or cell_of[member.path] in cells]
 
 
-def _added_to(before: Entry | None, now: Entry, folder: Path) -> Entry:
-    """With cells that were fetched earlier and are there still."""
-    if before is None or before.cells is None or now.cells is None:
+def _added_to(before: Entry | None, now: Entry, folder: Path, pattern: str | None) -> Entry:
+    """With what was fetched of other cells earlier and is there still, as a receipt was fetched of one archive."""
+    if before is None or now.cells is None or pattern is None:
         return now
     if before.sha256 and now.sha256 and before.sha256 != now.sha256:
         return now
-    files = {kept.path: kept for kept in before.files if (folder / kept.path).is_file()}
-    gone = len(files) < len(before.files)
-    files |= {kept.path: kept for kept in now.files}
+    files = {kept.path: kept for kept in before.files} | {kept.path: kept for kept in now.files}
+    gone = {path for path in files if not (folder / path).is_file()}
+    kept = tuple(files[path] for path in sorted(set(files) - gone))
+    if before.cells is None and not gone:
+        return before
+    of_before = before.cells
+    if of_before is None:
+        of_before = tuple(cell for path in files if (cell := number_in(path, pattern)) is not None)
+    cells = {*of_before, *now.cells} - {number_in(path, pattern) for path in gone}
     return now.model_copy(
-        update={
-            "cells": now.cells if gone else tuple(sorted({*before.cells, *now.cells})),
-            "files": tuple(files[path] for path in sorted(files)),
-        }
+        update={"cells": tuple(sorted(cell for cell in cells if cell is not None)), "files": kept}
     )
 
 

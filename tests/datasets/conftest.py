@@ -151,6 +151,12 @@ class Handler(BaseHTTPRequestHandler):
         for _ in range(10_000):
             self.wfile.write(b"z" * 10_000)
 
+    def as_endless_said(self, body: bytes) -> None:
+        self._send(200, b"", 100_000_000)
+        for _ in range(10_000):
+            self.wfile.write(b"z" * 10_000)
+            self.server.sent += 10_000
+
     def as_gzip(self, body: bytes) -> None:
         self._send(200, body, Content_Encoding="gzip")
 

@@ -12,6 +12,7 @@ import pytest
 
 from sim_models.config import BadInput
 from sim_models.datasets.receipt import check
+from sim_models.datasets.web import Problem, RemoteFile
 from tests.datasets.conftest import QUICK, Get, Server, cells_zip, file_of, toy, zipped
 
 CELL = "Cell_{number:03d}"
@@ -155,6 +156,28 @@ def test_cells_that_are_not_there(server: Server, get: Get, tmp_path: Path) -> N
     with pytest.raises(BadInput, match="has cells 1-6, and no 7-9; nothing of it was kept"):
         get(definition, (6, 7, 8, 9))
     assert cells_of(tmp_path) == []
+
+
+def test_lost_cells_come_back_and_others_stay_on_record(server: Server, get: Get, tmp_path: Path) -> None:
+    body = server.files["MTs.zip"] = cells_zip()
+    definition = toy(file_of(body, "MTs.zip", server.url("good", "MTs.zip"), unpack=True, cells=CELL))
+    get(definition)
+    for cell in (2, 5):
+        (tmp_path / "toy" / "MTs" / f"Cell_00{cell}" / "RawSIMData_level_01.mrc").unlink()
+    (entry,) = get(definition, (2,)).entries
+    assert entry.cells == (1, 2, 3, 4, 6)
+    assert check(tmp_path / "toy").good
+    (entry,) = get(definition, (5,)).entries
+    assert (entry.cells, len(entry.files)) == ((1, 2, 3, 4, 5, 6), 13)
+    assert check(tmp_path / "toy").more == ()
+
+
+def test_a_server_without_ranges_is_not_read_to_its_end(server: Server) -> None:
+    server.files["endless"] = b""
+    began = server.sent
+    with pytest.raises(Problem, match="does not serve parts"):
+        RemoteFile(server.url("endless-said", "endless"), QUICK, None)
+    assert server.sent - began < 50_000_000
 
 
 def test_a_damaged_part_is_refused(server: Server, get: Get, tmp_path: Path) -> None:
