@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipelines.datasets import commands as data_cli
 from pipelines.registry import commands as registry_cli
 from pipelines.shared.stage import INTERRUPTED, exit_code
 from sim_models.config import BadInput
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Inspect, reconstruct and restore raw SIM stacks; carry models to others, compress them, keep their registry.",
 )
+app.add_typer(data_cli.app, name="data")
 app.add_typer(registry_cli.app, name="registry")
 # Images and models are imported inside the commands: `--help` should not wait for torch.
 
