@@ -293,7 +293,8 @@ def transfer(
         str | None, typer.Option(help="Register the chosen model under this name, as a candidate.")
     ] = None,
     licence: Annotated[
-        str | None, typer.Option(help="Licence of the stacks, for the model card, as 'CC BY 4.0'.")
+        str | None,
+        typer.Option(help="Licence of the stacks, for the card, as CC-BY-4.0; 'own' if they are yours."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read the stacks, say what it would take, and stop.")

@@ -5,8 +5,9 @@ from pathlib import Path
 from pipelines.registry.judging import Court
 from pipelines.registry.pipeline import Registered, registered_name
 from pipelines.registry.registering import Candidate
+from pipelines.shared.brought import what_was_brought
 from pipelines.shared.params import Params, read_params
-from pipelines.shared.stage import MODELS, REPORTS, TRANSFERS, project_root, run, write_whole
+from pipelines.shared.stage import DATA, MODELS, REPORTS, TRANSFERS, project_root, run, write_whole
 from pipelines.shared.test_cells import Sealed
 from sim_models.config import BadInput
 from sim_models.evaluation.gate import Check, Verdict
@@ -28,6 +29,8 @@ def main(kind: str, key: str) -> None:
     gate = candidate.judge(Court(registry, candidate.sealed, params.gate, tracker))
     reason = f"registered by {params.study}, {key}"
     decision = Champions(registry, candidate.name).promote(version, gate, user(), reason)
+    verdict = _verdict(decision)
+    candidate.describe(registry, version, verdict)
     result = Registered(
         name=candidate.name,
         version=version,
@@ -35,7 +38,7 @@ def main(kind: str, key: str) -> None:
         champion=decision.champion,
         champion_before=None if decision.before == version else decision.before,
         parent=candidate.lineage.parent,
-        verdict=candidate.describe(registry, version, _verdict(decision)),
+        verdict=verdict,
     )
     write_whole(REPORTS / "registered" / f"{key}.json", result.model_dump_json(indent=2) + "\n")
 
@@ -50,7 +53,7 @@ def _candidate(params: Params, kind: str, key: str, tracker: Tracker) -> Candida
             "MLFLOW_TRACKING_URI or that was deleted. Point to it again, or train anew: dvc repro --force <stage>"
         )
     structure = (params.model(key) if kind == "models" else params.transfer(key)).structure
-    sealed, levels = Sealed.of(params, structure), params.acquisition.levels
+    sealed = Sealed.of(params, structure)
     commit = tracker.tags(trained).get(COMMIT, "unknown")
     return Candidate(
         name=registered_name(params, structure, restorer.recipe.task.gives),
@@ -59,8 +62,8 @@ def _candidate(params: Params, kind: str, key: str, tracker: Tracker) -> Candida
         sealed=sealed,
         details=REPORTS / kind / key / "details",
         lineage=Lineage(arm, parent, params.study, key, sealed.data, commit),
-        levels=sorted(levels, key=lambda level: levels[level]),
-        licence=params.licence_of(structure),
+        levels=sealed.prepared.levels,
+        licence=_licence(params, structure),
         run_id=trained,
     )
 
@@ -78,6 +81,14 @@ def _made(params: Params, kind: str, key: str) -> tuple[str, Path, str | None]:
     source = REPORTS / "registered" / f"{params.transfer(key).source}.json"
     parent = Registered.model_validate_json(source.read_text())
     return arm, folder / arm, f"{parent.name} version {parent.version}"
+
+
+def _licence(params: Params, structure: str) -> str | None:
+    """Of the data a model was made of."""
+    key = params.under(structure)
+    if key in params.datasets:
+        return what_was_brought(DATA / "fields" / key).licence
+    return params.licence_of(structure)
 
 
 def _verdict(decision: Decision[Verdict]) -> Verdict:

@@ -63,7 +63,7 @@ def page(params: Params) -> str:
         .get_template("report.html")
         .render(
             params=params,
-            levels=_levels(params),
+            simulated_levels=sorted(params.acquisition.levels, key=params.acquisition.levels.__getitem__),
             confidence=confidence(params.evaluation.bootstrap),
             columns=COLUMNS,
             nouns=NOUNS,
@@ -101,7 +101,7 @@ def _called(structures: dict[str, str], table: pd.DataFrame) -> "pd.Series[str]"
 
 def _model(params: Params, key: str) -> ModelStory:
     restorer, scores = Restorer.load(MODELS / key), _scores("models", key)
-    levels, registered = _levels(params), _registered(key)
+    levels, registered = _levels(params.model(key).structure), _registered(key)
     panels = _panels("models", key, levels)
     curve = pd.read_csv(REPORTS / "curves" / f"{key}.csv")
     return ModelStory(
@@ -117,7 +117,7 @@ def _model(params: Params, key: str) -> ModelStory:
 
 def _transfer(params: Params, key: str) -> Story:
     study = read_study(TRANSFERS / key / "study.json")
-    levels = _levels(params)
+    levels = _levels(params.transfer(key).structure)
     story = tell(
         key,
         sentences.plain(params.model(study.source).structure),
@@ -157,10 +157,9 @@ def _family(registered: Sequence[Registered]) -> dict[str | None, list[Registere
     return family
 
 
-def _levels(params: Params) -> list[str]:
+def _levels(structure: str) -> list[str]:
     """Light levels from low to high."""
-    levels = params.acquisition.levels
-    return sorted(levels, key=lambda level: levels[level])
+    return Prepared.open(DATA / "fields" / structure).levels
 
 
 def _scores(kind: str, key: str) -> pd.DataFrame:

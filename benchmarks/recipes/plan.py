@@ -270,6 +270,8 @@ acquisition:
   oversampling: 4
   levels: {{low: 10.0, high: 60.0}}   # photo-electrons per pixel and frame, 99.9 percentile of the wide-field
 
+datasets: {{}}
+
 split: {{val: 0.2, test: {plan.test_share}, seed: 1}}
 
 reconstruction: {{look: wiener, strength: 1.0, apodisation: ideal, positive: false}}

@@ -18,34 +18,26 @@ import numpy as np
 import sim_models
 from pipelines.onboarding.cells import Cell, Survey
 from pipelines.onboarding.reading import Reading, Unusable, fields_of, light_of
+from pipelines.shared.brought import BROUGHT, Brought
 from pipelines.shared.stage import digest, whole_folder
 from sim_models.config import BadInput, Settings
-from sim_models.field import Field
 from sim_models.sources import ome_fields
 from sim_models.sources.listing import MOST_NAMED
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.split import FEWEST_CELLS, Split
 
-BROUGHT = "brought_in.json"
+CODE = tuple(
+    Path(sim_models.__file__).parent / room for room in ("evaluation", "images", "optics", "sources")
+)
+"""what can change what a file is made to"""
 SOURCE = "source.json"
 """beside the levels of a cell: what it was brought in from"""
-
-
-class Brought(Settings):
-    """What a person should know of fields that were brought in."""
-
-    left_out: dict[str, str]
-    """cell -> why"""
-    notes: tuple[str, ...]
-    light: dict[str, float]
-    """level -> mean over cells of the 99.9 percentile of the wide-field, in photons or counts"""
 
 
 class _Source(Settings):
     """What a cell was brought in from, and what was said of it."""
 
     key: str
-    light: dict[str, float]
     doubts: tuple[str, ...]
 
 
@@ -56,6 +48,7 @@ def bring_in(
     deal: Callable[[Sequence[str]], Split],
     into: Path,
     told: Callable[[int, int], None],
+    licence: str | None = None,
 ) -> Brought:
     """Write prepared fields of all cells of a folder.
 
@@ -66,6 +59,7 @@ def bring_in(
         deal: which cells are for what, given those that can be used.
         into: the folder to write; cells in it that are as they would be written are kept.
         told: hears of every cell, as (done, all).
+        licence: of the data, where it is known.
 
     Raises:
         BadInput: if files do not go together, or fewer cells are left than a split needs.
@@ -79,7 +73,7 @@ def bring_in(
             f"{files.layout.folder}: has no references, so the classical SIM of its brightest level ({brightest}) is "
             f"the reference of the others; '{brightest}' itself is not learned from"
         )
-    how = digest(repr(reading), repr(brightest), structure, Path(sim_models.__file__).parent)
+    how = digest(repr(reading), repr(brightest), structure, *CODE)
     with whole_folder(into) as partial:
         for number, cell in enumerate(files.cells):
             key = _key(cell, how)
@@ -95,14 +89,9 @@ def bring_in(
             told(number + 1, len(files.cells))
         _refuse_few(files.layout.folder, list(sources), left_out)
         Prepared.seal(partial, structure, deal(list(sources)))
-        brought = Brought(left_out=left_out, notes=tuple(notes), light=_light(sources))
+        brought = Brought(left_out=left_out, notes=tuple(notes), licence=licence)
         (partial / BROUGHT).write_text(brought.model_dump_json(indent=2) + "\n")
     return brought
-
-
-def what_was_brought(into: Path) -> Brought:
-    """What `bring_in` said when it wrote a folder."""
-    return Brought.model_validate_json((into / BROUGHT).read_text())
 
 
 def _brought(
@@ -111,7 +100,7 @@ def _brought(
     fields, doubts = fields_of(cell, structure, reading, brightest)
     for field in fields:
         ome_fields.write(folder, field)
-    source = _Source(key=key, light={field.level: _brightness(field) for field in fields}, doubts=doubts)
+    source = _Source(key=key, doubts=doubts)
     (folder / cell.name / SOURCE).write_text(source.model_dump_json(indent=2) + "\n")
     return source
 
@@ -153,18 +142,6 @@ def _brightest(files: Survey, reading: Reading) -> str:
         return float(np.mean(known)) if known else 0.0
 
     return max(files.levels, key=light)
-
-
-def _brightness(field: Field) -> float:
-    return float(np.percentile(field.image("widefield"), 99.9))
-
-
-def _light(sources: Mapping[str, _Source]) -> dict[str, float]:
-    levels = sorted({level for source in sources.values() for level in source.light})
-    return {
-        level: float(np.mean([source.light[level] for source in sources.values() if level in source.light]))
-        for level in levels
-    }
 
 
 def _refuse_few(folder: Path, used: Sequence[str], left_out: Mapping[str, str]) -> None:

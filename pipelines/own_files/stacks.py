@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sim_models.config import BadInput, parse
 from sim_models.field import Camera, FrameOrder, Image, Microscope
 from sim_models.images import ImageFile
-from sim_models.inspection import USUAL_LAYOUTS
 from sim_models.sources.checks import SATURATED_SHARE, largest, saturated_share
+from sim_models.sources.stripes import USUAL_LAYOUTS
 
 
 def stacks_of(

@@ -50,7 +50,8 @@ def _register(study: OwnStudy, name: str, licence: str | None) -> tuple[int, Ver
     version = candidate.enter(registry)
     champion = registry.holder(name, CHAMPION)
     found = candidate.judge(court)(None if champion == version else champion)
-    return version, candidate.describe(registry, version, found)
+    candidate.describe(registry, version, found)
+    return version, found
 
 
 def _candidate(study: OwnStudy, name: str, licence: str | None, sealed: Sealed) -> Candidate:
@@ -59,7 +60,6 @@ def _candidate(study: OwnStudy, name: str, licence: str | None, sealed: Sealed) 
     folder = out / "arms" / found.chosen
     parent = None if found.chosen == "scratch" else found.source
     commit = Tracker.open(EXPERIMENT, project_root()).tags(ended.run_id).get(COMMIT, "unknown")
-    light = prepared.light(prepared.fields("val"))
     return Candidate(
         name=name,
         folder=folder,
@@ -67,7 +67,7 @@ def _candidate(study: OwnStudy, name: str, licence: str | None, sealed: Sealed) 
         sealed=sealed,
         details=out / DETAILS,
         lineage=Lineage(found.chosen, parent, EXPERIMENT, ended.target, ended.data, commit),
-        levels=sorted(light, key=lambda level: light[level]),
+        levels=prepared.levels,
         licence=licence,
         run_id=ended.run_id,
     )

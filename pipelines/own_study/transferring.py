@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sim_models
-from pipelines.onboarding.bringing import Brought, bring_in, what_was_brought
+from pipelines.onboarding.bringing import bring_in
 from pipelines.onboarding.cells import Survey, survey
 from pipelines.onboarding.reading import Reading, declared_for
 from pipelines.own_files.stacks import Stated
@@ -27,9 +27,12 @@ from pipelines.own_study.screen import meter, note, warn
 from pipelines.own_study.steps import Steps, kept_steps
 from pipelines.own_study.study_settings import Changes, TransferSettings, fitted, read_settings
 from pipelines.registry.own import EXPERIMENT, FIELDS, MADE_BY, TransferRecord
+from pipelines.registry.registering import NO_LICENCE
+from pipelines.shared.brought import Brought, what_was_brought
 from pipelines.shared.logbook import Logbook
 from pipelines.shared.stage import digest, project_root, write_whole
 from pipelines.shared.test_cells import Sealed, log_scores, open_test_cells
+from sim_models.config import Refused
 from sim_models.field import FrameOrder
 from sim_models.restorer import Restorer
 from sim_models.sources.layouts.level_folders import Settings as Layout
@@ -95,6 +98,8 @@ def transfer(target: Path, out: Path, options: Options, agreed: Agreed) -> list[
         if place.ended(key) is not None:
             note(f"{out}: this study has ended before; nothing is done again")
             return registered(out, options.register, options.licence) + concluding.conclusion(out)
+        if options.register and not options.licence:
+            raise Refused(f"--register {options.register}: {NO_LICENCE}")
         if options.dry_run and options.register:
             note("--register has no effect with --dry-run")
         data, prepared, brought = _fields(target, files, reading, settings, place)
@@ -259,7 +264,7 @@ def _fields(
     """Digest of the data, the prepared fields, and what a person should know of them."""
     data = digest(target)
     if files is None or reading is None:
-        return data, Prepared.open(target), Brought(left_out={}, notes=(), light={})
+        return data, Prepared.open(target), Brought(left_out={}, notes=(), licence=None)
     name = target.resolve().name
     how = digest(data, repr(reading), repr(settings.split), Path(sim_models.__file__).parent)
     into = place.work / "fields" / how / name

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipelines.registry.judging import DATA_VERSION, SPLIT, Court, Judge
 from pipelines.shared.test_cells import Sealed, worst_picture
+from sim_models.config import Refused
 from sim_models.evaluation.gate import Verdict, as_gate_table
 from sim_models.evaluation.model_card import NOT_STATED, Facts, Lineage, card, summary
 from sim_models.restorer import Restorer
@@ -25,6 +26,11 @@ INPUTS = {
     "volume": "volumes over time",
     "blinking": "blinking frames",
 }
+
+NO_LICENCE = (
+    "nobody has said under which licence its data are, so no model of them is registered; state `licence` of the "
+    "structure in params.yaml or of the dataset in its definition, or --licence ('own' for data that are yours)"
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,13 @@ class Candidate:
         return court.of_scores(self.name, as_gate_table(self._scores, self.lineage.arm))
 
     def enter(self, registry: Registry) -> int:
-        """The version that holds its weights, made now unless it is there, with its tags and the alias `candidate`."""
+        """The version that holds its weights, made now unless it is there, with its tags and the alias `candidate`.
+
+        Raises:
+            Refused: if nobody has said under which licence its data are.
+        """
+        if self.licence is None:
+            raise Refused(f"{self.name}: {NO_LICENCE}")
         version = registry.find(self.name, WEIGHTS, self.restorer.weights_sha256)
         if version is None:
             field = self.sealed.prepared.fields("val")[0]
@@ -63,22 +75,16 @@ class Candidate:
         registry.tag(self.name, version, {**self._tags(), **self._means()})
         return version
 
-    def describe(self, registry: Registry, version: int, verdict: Verdict) -> Verdict:
-        """Write what the gate found, and the model card with its pictures, beside its version.
-
-        Returns:
-            What the gate found, with a note where the licence is not stated.
-        """
-        told = verdict if self.licence else _with_note(verdict, "the licence of the data is not stated")
-        registry.tag(self.name, version, {"sim.gate": told.sentence})
-        facts = self._facts(version, told)
+    def describe(self, registry: Registry, version: int, verdict: Verdict) -> None:
+        """Write what the gate found, and the model card with its pictures, beside its version."""
+        registry.tag(self.name, version, {"sim.gate": verdict.sentence})
+        facts = self._facts(version, verdict)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             (folder / "card.md").write_text(card(facts, self.sealed.evaluation.bootstrap))
             for file in facts.pictures.values():
                 shutil.copy(self.details / file, folder)
             registry.describe(self.name, version, summary(facts), folder)
-        return told
 
     @property
     def _scores(self) -> pd.DataFrame:
@@ -125,7 +131,3 @@ class Candidate:
             levels=self.levels,
             pictures={level: file for level, file in pictures.items() if (self.details / file).exists()},
         )
-
-
-def _with_note(verdict: Verdict, note: str) -> Verdict:
-    return verdict.model_copy(update={"notes": (*verdict.notes, note)})

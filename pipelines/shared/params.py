@@ -49,6 +49,17 @@ class Structure(Settings):
         return self.licence or ("simulated, no licence needed" if simulated else None)
 
 
+class Dataset(Settings):
+    """Stacks that were taken, and the file that says what they are."""
+
+    definition: Path
+    """as `sim-models data add` writes it, or filled in after `sim-models data show --yaml`"""
+    folder: Path
+    """where they lie"""
+    structure: str
+    """one of its structures"""
+
+
 class RecipeChoice(Settings):
     """A recipe by its name, as it stands in `params.yaml`, and what is to be otherwise than there."""
 
@@ -147,6 +158,9 @@ class Params(Settings):
     """first part of the names of registered models; the second is the structure"""
     acquisition: Acquisition
     structures: dict[str, Structure]
+    """simulated"""
+    datasets: dict[str, Dataset]
+    """taken"""
     split: SplitSettings
     reconstruction: ReconstructionSettings
     """of the classical SIM that every study compares with"""
@@ -174,10 +188,10 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        fields, models = (*self.structures, *self.derived), tuple(self.models)
+        fields, models = (*self.structures, *self.datasets, *self.derived), tuple(self.models)
         named = [(f"models.{key}.structure", each.structure, fields) for key, each in self.models.items()]
         for key, derived in self.derived.items():
-            named.append((f"derived.{key}.structure", derived.structure, tuple(self.structures)))
+            named.append((f"derived.{key}.structure", derived.structure, (*self.structures, *self.datasets)))
             named.append((f"derived.{key}.model", derived.model, models))
         for key, transfer in self.transfers.items():
             named.append((f"transfers.{key}.structure", transfer.structure, fields))
@@ -190,7 +204,12 @@ class Params(Settings):
             if name not in known
         ]
         wrong += [
-            f"derived.{key} has the name of a structure" for key in self.derived if key in self.structures
+            f"derived.{key} has the name of a structure or dataset"
+            for key in self.derived
+            if key in self.structures or key in self.datasets
+        ]
+        wrong += [
+            f"datasets.{key} has the name of a structure" for key in self.datasets if key in self.structures
         ]
         wrong += [
             f"derived.{key}.model is '{derived.model}', which gives no image that frames could be derived from"
@@ -203,32 +222,35 @@ class Params(Settings):
     @model_validator(mode="after")
     def _crops_fit(self) -> Self:
         wrong = []
-        for where, crop_px, network in self._crops():
+        for where, crop_px, network, taken in self._crops():
             if crop_px % network.divisor:
                 wrong.append(
                     f"{where}.crop_px is {crop_px}, but the network '{network.name}' needs a multiple of "
                     f"{network.divisor}"
                 )
-            if crop_px > self.acquisition.field_px:
+            if not taken and crop_px > self.acquisition.field_px:
                 wrong.append(
                     f"{where}.crop_px is {crop_px}, but acquisition.field_px gives fields of "
                     f"{self.acquisition.field_px}"
                 )
         return self._unless(wrong)
 
-    def _crops(self) -> Iterator[tuple[str, int, AnyNetwork]]:
-        """Address, crop and network of every training."""
+    def _crops(self) -> Iterator[tuple[str, int, AnyNetwork, bool]]:
+        """Address, crop and network of every training, and whether its fields were taken: they tell their size."""
         for key, model in self.models.items():
-            yield f"models.{key}.training", model.training.crop_px, model.recipe.in_full().network
+            taken = model.structure in self.datasets
+            yield f"models.{key}.training", model.training.crop_px, model.recipe.in_full().network, taken
         for source in self.matrix.sources:
             if source in self.models and self.matrix.finetune:
                 network = self.models[source].recipe.in_full().network
-                yield "matrix.finetune", self.matrix.finetune.crop_px, network
+                taken = not set(self.matrix.targets) & set(self.structures)
+                yield "matrix.finetune", self.matrix.finetune.crop_px, network, taken
         for key, each in self.transfers.items():
             if each.source in self.models:
                 network = self.models[each.source].recipe.in_full().network
-                yield f"transfers.{key}.study.scratch", each.study.scratch.crop_px, network
-                yield f"transfers.{key}.study.finetune", each.study.finetune.crop_px, network
+                taken = each.structure in self.datasets
+                yield f"transfers.{key}.study.scratch", each.study.scratch.crop_px, network, taken
+                yield f"transfers.{key}.study.finetune", each.study.finetune.crop_px, network, taken
 
     def _unless(self, wrong: list[str]) -> Self:
         if wrong:
@@ -240,8 +262,16 @@ class Params(Settings):
         return _entry(self.structures, key, "structures")
 
     def licence_of(self, key: str) -> str | None:
-        """Licence of the data of a structure, or of what fields are derived from."""
-        return self.structure(self.derived[key].structure if key in self.derived else key).licence_of_data
+        """Licence of the data of a simulated structure, or of what fields are derived from."""
+        return self.structure(self.under(key)).licence_of_data
+
+    def under(self, key: str) -> str:
+        """The structure or dataset that fields are of, or are derived from."""
+        return self.derived[key].structure if key in self.derived else key
+
+    def dataset(self, key: str) -> Dataset:
+        """A dataset by its key."""
+        return _entry(self.datasets, key, "datasets")
 
     def derived_fields(self, key: str) -> Derived:
         """Derived fields by their key."""

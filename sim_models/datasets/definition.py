@@ -4,8 +4,11 @@ Everything has to be written down; what is not known is null, and `unknown` list
 reader of images or a model card takes it for true.
 """
 
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -20,15 +23,15 @@ from pydantic import (
     model_validator,
 )
 
-from sim_models.config import Settings
+from sim_models.config import BadInput, Settings, parse
 from sim_models.datasets.cells import CellPattern, numbers_of
 from sim_models.field import Camera, FrameOrder, Role
+from sim_models.sources import layouts
+from sim_models.sources.listing import LayoutSettings
+from sim_models.sources.split import Split as Parts
 
-LAYOUTS = (
-    "biosr", "biosr_er", "biosr_plus", "biotisr", "train_test_pairs", "dlsim", "frame_folders", "image_stacks",
-    "level_folders", "ome_zarr",
-)  # fmt: skip
-"""files of `sim_models.sources.layouts` that a definition may name"""
+LAYOUTS = tuple(file.name for file in pkgutil.iter_modules(layouts.__path__))
+"""that a definition may name"""
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """what can be unpacked"""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -91,6 +94,14 @@ class Raw(Settings):
     dtype: Literal["uint8", "int16", "uint16", "float32"] | None
     time_points: Count
     sections: Count
+
+
+class Storage(Settings):
+    """How frames lie in their files; see `sim_models.sources.raw.Declared`."""
+
+    rows: Literal["top-down", "bottom-up"]
+    transposed: bool
+    time: Literal["one", "slowest", "T", "Z", "C", "I"]
 
 
 class Targets(Settings):
@@ -187,11 +198,15 @@ class Definition(Settings):
     licence_from: str | None
     cite: str | None
     layout: dict[str, Any] | None
+    """name and options of one of `sim_models.sources.layouts`, without its folder"""
     raw: Raw
+    storage: Storage | None
     targets: Targets
     levels: Levels
     optics: Optics
     splits: dict[str, Split]
+    parts: Parts | None
+    """cells by name, and what each is for; null where every study deals them out anew"""
     files: tuple[File, ...]
     notes: tuple[str, ...]
     """what is only hearsay, or what no field holds"""
@@ -202,8 +217,10 @@ class Definition(Settings):
             raise ValueError(
                 "`licence` and `licence_from`, where it was read, are given together or not at all"
             )
-        if self.layout is not None and self.layout.get("name") not in LAYOUTS:
-            raise ValueError(f"layout.name: '{self.layout.get('name')}' is none of {', '.join(LAYOUTS)}")
+        if self.layout is not None:
+            if self.layout.get("name") not in LAYOUTS:
+                raise ValueError(f"layout.name: '{self.layout.get('name')}' is none of {', '.join(LAYOUTS)}")
+            self.layout_in(Path())
         for file in self.files:
             if file.structure is not None and file.structure not in self.structures:
                 raise ValueError(
@@ -213,6 +230,19 @@ class Definition(Settings):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"files: {', '.join(twice)} is there twice")
         return self
+
+    def layout_in(self, folder: Path) -> LayoutSettings:
+        """The images of a folder in this layout.
+
+        Raises:
+            BadInput: if the layout is not known, or its options are wrong.
+        """
+        if self.layout is None:
+            raise BadInput(f"{self.name}: its definition knows no layout, so its images cannot be told apart")
+        room = importlib.import_module(f"{layouts.__name__}.{self.layout['name']}")
+        values = {**self.layout, "folder": str(folder)}
+        found: LayoutSettings = parse(room.Settings, values, f"layout of {self.name}")
+        return found
 
     @property
     def size(self) -> int | None:
@@ -245,7 +275,7 @@ class Definition(Settings):
             return 1 in (self.raw.angles, self.raw.phases)
         if name.startswith("levels."):
             return self.levels.count == 1
-        return name == "licence_from"
+        return name in ("licence_from", "parts")
 
 
 def _nulls(part: object, above: str) -> Iterator[str]:

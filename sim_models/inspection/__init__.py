@@ -6,7 +6,6 @@ report.as_dict()        # for machines
 """
 
 from sim_models.inspection.doctor import Examined, Known, examine, inspect
-from sim_models.inspection.layout import USUAL_LAYOUTS
 from sim_models.inspection.report import Report
 
-__all__ = ["USUAL_LAYOUTS", "Examined", "Known", "Report", "examine", "inspect"]
+__all__ = ["Examined", "Known", "Report", "examine", "inspect"]

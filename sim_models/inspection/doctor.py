@@ -11,14 +11,14 @@ from sim_models.config import BadInput, parse
 from sim_models.field import Microscope
 from sim_models.images import ImageFile, ends_with_mean, read
 from sim_models.inspection.faults import frame_problems, not_an_image
-from sim_models.inspection.layout import USUAL_LAYOUTS, Layout, find_layout
+from sim_models.inspection.layout import Layout, find_layout
 from sim_models.inspection.light import Noise, measure_noise
 from sim_models.inspection.pattern import Pattern, find_pattern, rounded
 from sim_models.inspection.report import Report
 from sim_models.inspection.several import stack_among
 from sim_models.inspection.steadiness import brightness, drift_px, fading
 from sim_models.sources.checks import saturated_share
-from sim_models.sources.stripes import Grouping
+from sim_models.sources.stripes import USUAL_LAYOUTS, Grouping
 
 BRIGHTNESS_RANGE = 2.0
 """angles that differ by more than this factor in brightness bleach or are unevenly lit"""

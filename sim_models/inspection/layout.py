@@ -5,10 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sim_models.sources.stripes import Grouping, clear_winner, groupings, stripe_strengths
-
-USUAL_LAYOUTS = {9: (3, 3), 15: (3, 5), 25: (5, 5)}
-"""frames -> (angles, phases) of linear, three-dimensional or non-linear SIM"""
+from sim_models.sources.stripes import USUAL_LAYOUTS, Grouping, clear_winner, groupings, stripe_strengths
 
 SAME_BRIGHTNESS = 100.0
 """variance between over within angles; steady bleaching alone reaches 27 (3 x 3 frames)"""

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from sim_models.inspection.layout import USUAL_LAYOUTS
 from sim_models.inspection.pattern import Pattern, find_pattern
-from sim_models.sources.stripes import Grouping, stripe_strengths, stripe_waves
+from sim_models.sources.stripes import USUAL_LAYOUTS, Grouping, stripe_strengths, stripe_waves
 
 WEAK = 0.6
 """share of the greatest strength of stripes, below which a reading is out"""

@@ -95,6 +95,12 @@ class Prepared:
         levels = sorted({field.level for field in fields})
         return {level: _mean_light([field for field in fields if field.level == level]) for level in levels}
 
+    @property
+    def levels(self) -> list[str]:
+        """Light levels from low to high, as the validation cells show them."""
+        light = self.light(self.fields("val"))
+        return sorted(light, key=light.__getitem__)
+
 
 def _mean_light(fields: Sequence[Field]) -> float:
     return float(np.mean([np.percentile(field.image("widefield"), 99.9) for field in fields]))

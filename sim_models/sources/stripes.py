@@ -8,6 +8,9 @@ from scipy.fft import fft2, ifft2
 from scipy.signal.windows import tukey
 from scipy.stats import gmean
 
+USUAL_LAYOUTS = {9: (3, 3), 15: (3, 5), 25: (5, 5)}
+"""frames -> (angles, phases) of linear, three-dimensional or non-linear SIM"""
+
 CLEAR = 1.25
 """factor by which the best grouping must beat the next to be believed"""
 

@@ -242,7 +242,9 @@ def tree_of(*files: dict[str, Any], **more: Any) -> dict[str, Any]:
         "optics": dict.fromkeys(
             ("numerical_aperture", "refractive_index", "excitation_um", "emission_um", "pixel_um", "camera")
         ),
-        "splits": {}, "files": list(files), "notes": [], **more,
+        "splits": {},
+    "parts": None,
+    "storage": None, "files": list(files), "notes": [], **more,
     }  # fmt: skip
 
 

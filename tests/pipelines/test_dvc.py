@@ -18,8 +18,8 @@ import yaml
 
 from pipelines.shared.params import Params, read_params
 
-STUDIES = (".", "studies/recipes")
-"""the second has derived fields, and recipes of every network and method"""
+STUDIES = (".", "studies/recipes", "studies/own_stacks")
+"""the second has derived fields, and recipes of every network and method; the third a dataset"""
 
 LIST_STAGES = """
 import json, os, sys
@@ -68,6 +68,7 @@ def test_there_is_a_stage_for_every_structure_model_and_transfer(
     params = read_params(repository / "params.yaml")
     expected = {
         *(f"{stage}@{key}" for stage in ("simulate", "prepare") for key in params.structures),
+        *(f"bring_in@{key}" for key in params.datasets),
         *(f"derive@{key}" for key in params.derived),
         *(
             f"{stage}@{key}"

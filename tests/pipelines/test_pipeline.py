@@ -59,6 +59,7 @@ acquisition:
   scale: 2
   oversampling: 4
   levels: {low: 10.0, high: 60.0}
+datasets: {}
 split: {val: 0.34, test: 0.34, seed: 1}
 reconstruction: {look: wiener, strength: 1.0, apodisation: ideal, positive: false}
 evaluation: {border_px: 4, bootstrap: {confidence: 0.95, resamples: 200, seed: 7}}

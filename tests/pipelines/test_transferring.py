@@ -21,7 +21,7 @@ import torch
 import yaml
 
 from pipelines.cli import app
-from pipelines.onboarding.bringing import Brought, bring_in
+from pipelines.onboarding.bringing import bring_in
 from pipelines.onboarding.cells import survey
 from pipelines.onboarding.reading import Reading, declared_for
 from pipelines.own_files.stacks import Stated
@@ -32,6 +32,7 @@ from pipelines.own_study.out_folder import Place
 from pipelines.own_study.study_settings import DEFAULTS, Changes, fitted, read_settings
 from pipelines.registry.own import OwnStudy, TransferRecord
 from pipelines.registry.registering import Candidate
+from pipelines.shared.brought import Brought
 from pipelines.shared.stage import digest, exit_code
 from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder
