@@ -3,10 +3,13 @@
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sim_models.field import FrameOrder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,6 +68,86 @@ def fetch(
         print("\n".join(promised(names, cells, into)))
     else:
         fetch_all(names, cells, into, jobs)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What the dataset is to be called.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder with LEVEL/CELL.tif and reference/CELL.tif (also MRC, or frames)."),
+    ] = None,
+    structure: Annotated[str, typer.Option(help="What is seen, as lysosomes.")] = "",
+    raw: Annotated[
+        list[str] | None, typer.Option(help="Pattern of raw stacks instead of a folder: 'acq/*.tif'.")
+    ] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="Pattern of the good images of the same cells, named alike.")
+    ] = None,
+    na: Annotated[float | None, typer.Option(help="Numerical aperture.")] = None,
+    emission_um: Annotated[float | None, typer.Option(help="Emission wavelength in um.")] = None,
+    pixel_um: Annotated[
+        float | None, typer.Option(help="Raw pixel in um, where files do not say it.")
+    ] = None,
+    angles: Annotated[
+        int | None, typer.Option(help="Number of angles, where 9, 15 or 25 frames mislead.")
+    ] = None,
+    phases: Annotated[int | None, typer.Option(help="Number of phases, likewise.")] = None,
+    order: Annotated[
+        FrameOrder | None,
+        typer.Option(help="Which changes slower from frame to frame; else the stripes tell."),
+    ] = None,
+    offset: Annotated[float | None, typer.Option(help="Counts of a dark frame.")] = None,
+    gain: Annotated[float | None, typer.Option(help="Counts per photo-electron, with --offset.")] = None,
+    read_noise: Annotated[float | None, typer.Option(help="Photo-electrons, with --gain.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="SPDX, as CC-BY-4.0; 'own' for data that are yours.")
+    ] = None,
+    val: Annotated[float, typer.Option(help="Share of the cells to choose by.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Share of the cells that stay sealed.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of the shuffle of cells.")] = 1,
+    into: Annotated[Path, typer.Option(help="Folder of your datasets, in a DVC project.")] = Path("datasets"),
+    keep: Annotated[bool, typer.Option("--keep", help="Take cells along that have problems.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and say what would be written; write nothing.")
+    ] = False,
+) -> None:
+    """Add your own stacks: check them, write what they are, split them by cell, and put them under DVC."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipelines.datasets.adding import add as add_stacks
+    from pipelines.datasets.describing import Options
+    from sim_models.config import parse
+    from sim_models.inspection import Known
+    from sim_models.sources.split import SplitSettings
+
+    split = parse(SplitSettings, {"val": val, "test": test, "seed": seed}, "--val, --test and --seed")
+    options = Options(
+        name,
+        folder,
+        tuple(raw or ()),
+        tuple(reference or ()),
+        structure or name,
+        Known(angles, phases, pixel_um, na, emission_um, offset),
+        order,
+        gain,
+        read_noise,
+        licence,
+        split,
+        into,
+        keep,
+        dry_run,
+    )
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+
+        def told(total: int) -> Callable[[], None]:
+            task = bar.add_task("looking at stacks", total=total)
+            return lambda: bar.advance(task)
+
+        said = add_stacks(options, told)
+    print("\n".join(said))
 
 
 @app.command()

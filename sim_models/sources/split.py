@@ -14,6 +14,7 @@ from pydantic import NonNegativeInt, PositiveFloat
 from sim_models.config import BadInput, Settings
 
 Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 FEWEST_CELLS = 3
 """one for each part"""
 

@@ -1,0 +1,143 @@
+"""Stacks that are to be added, as the data doctor sees them: what they have in common, and which are unusable."""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pipelines.datasets.gathering import Gathered
+from sim_models.config import BadInput
+from sim_models.field import FrameOrder
+from sim_models.inspection import Known, Report, inspect
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What all stacks have in common."""
+
+    angles: int
+    phases: int
+    order: FrameOrder
+    rows: int
+    columns: int
+    dtype: str
+    pixel_um: float
+    photons: tuple[float, ...]
+    """of each usable stack whose camera's gain could be measured"""
+    left_out: dict[str, str]
+    """cell -> why it cannot be used"""
+    told: tuple[str, ...]
+
+
+def examine(
+    gathered: Gathered, known: Known, order: FrameOrder | None, keep: bool, told: Callable[[], None]
+) -> Found:
+    """Look at every raw stack.
+
+    Args:
+        gathered: the stacks.
+        known: what a person says of all of them.
+        order: of the frames, where a person says it; else the frames have to.
+        keep: whether cells with problems are kept.
+        told: called after every stack.
+
+    Raises:
+        BadInput: if stacks differ in what all must have in common, or that cannot be found out.
+    """
+    reports: dict[str, list[Report]] = {}
+    left_out: dict[str, str] = {}
+    for cell, levels in gathered.raw.items():
+        try:
+            reports[cell] = [_looked_at(path, known, told) for path in levels.values()]
+        except BadInput as refusal:
+            left_out[cell] = str(refusal)
+            continue
+        if reason := _unusable(reports[cell]):
+            left_out[cell] = reason
+            if not keep:
+                del reports[cell]
+    usable = [report for each in reports.values() for report in each]
+    if not usable:
+        reasons = "; ".join(f"{cell}: {reason}" for cell, reason in list(left_out.items())[:3])
+        raise BadInput(f"none of {len(gathered.raw)} cells can be used: {reasons}")
+    if keep:
+        left_out = {cell: reason for cell, reason in left_out.items() if cell not in reports}
+    return _common(usable, known, order, left_out)
+
+
+def _looked_at(path: Path, known: Known, told: Callable[[], None]) -> Report:
+    report = inspect(path, known)
+    told()
+    return report
+
+
+def _unusable(levels: Sequence[Report]) -> str | None:
+    """Why a cell cannot be learned from; stripes of one level are enough, since all levels have the same."""
+    for report in levels:
+        if report.problems:
+            return f"{report.path}: {report.problems[0]}"
+    if all(report.pattern is None for report in levels):
+        return f"{levels[0].path}: no stripes are found in every angle, so it has no classical SIM to compare with"
+    return None
+
+
+def _common(
+    reports: Sequence[Report], known: Known, order: FrameOrder | None, left_out: dict[str, str]
+) -> Found:
+    angles, phases = _one(reports, lambda each: (each.angles or 0, each.phases or 0), "angles and phases")
+    rows, columns = _one(reports, lambda each: each.shape[-2:], "pixels")
+    pixel_um = _one(reports, lambda each: each.pixel_um, "pixel size in um")
+    dtype = _one(reports, lambda each: each.dtype, "type of values")
+    sections = _one(reports, lambda each: each.sections, "stacks in a file")
+    if sections != 1:
+        raise BadInput(
+            f"{reports[0].path}: holds {sections} stacks, as of a volume or over time; give each stack as a file"
+        )
+    if pixel_um is None:
+        raise BadInput(f"{reports[0].path}: does not state its pixel size; give --pixel-um")
+    decided, told = _order(reports, order)
+    photons = tuple(each.light_photons for each in reports if each.light_photons is not None)
+    return Found(
+        angles, phases, decided, rows, columns, dtype, known.pixel_um or pixel_um, photons, left_out, (told,)
+    )  # fmt: skip
+
+
+def _one(reports: Sequence[Report], of: Callable[[Report], T], what: str) -> T:
+    """What all reports have in common."""
+    values = {of(report): report for report in reports}
+    if len(values) > 1:
+        (first, one), (second, other) = list(values.items())[:2]
+        raise BadInput(
+            f"{other.path}: differs from {one.path} in its {what} ({second} and {first}); a dataset is of one kind, so "
+            "add them as two"
+        )
+    return next(iter(values))
+
+
+def _order(reports: Sequence[Report], stated: FrameOrder | None) -> tuple[FrameOrder, str]:
+    """The order of the frames, and how it is known."""
+    votes = Counter(report.order for report in reports if report.order is not None)
+    said = ", ".join(f"{count} of {len(reports)} stacks say {order}" for order, count in votes.items())
+    if stated is not None:
+        if votes and str(stated) not in votes:
+            raise BadInput(f"--order {stated}: but {said}; leave it out, or check the stacks")
+        return stated, f"order of the frames: {stated} as stated ({said or 'the stripes do not tell'})"
+    if not votes:
+        raise BadInput("the order of the frames cannot be told from the stripes; state --order")
+    if len(votes) > 1:
+        odd = next(report for report in reports if report.order == votes.most_common()[-1][0])
+        raise BadInput(
+            f"{odd.path}: the stacks differ in the order of their frames ({said}); add them as two datasets"
+        )
+    return FrameOrder(next(iter(votes))), f"order of the frames: {said}"
+
+
+def light(photons: Sequence[float]) -> str:
+    """Typical light and its range, for people."""
+    if not photons:
+        return "photons not measurable"
+    return f"photons about {statistics.median(photons):.0f} ({min(photons):.0f} to {max(photons):.0f})"
