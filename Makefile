@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro submit test test-cluster test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer benchmark-scale verdicts benchmark-recon recon-runner clean benchmark-throughput
+.PHONY: help setup repro submit test test-cluster test-tutorial test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer benchmark-scale verdicts benchmark-recon recon-runner clean benchmark-throughput
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -32,6 +32,9 @@ test: $(READY)  ## pass the tests, a file on each core, but for those that take 
 
 test-cluster: $(READY)  ## pass the tests that start PostgreSQL, S3, MLflow and a Ray of three nodes here
 	@$(IN_VENV) pytest tests/cluster -m "not faults"
+
+test-tutorial: $(READY)  ## run the commands of docs/tutorial.md, on made-up cells and with few steps
+	@$(IN_VENV) pytest tests/tutorial
 
 test-faults: $(READY)  ## kill studies, workers, nodes, drivers and servers; all must come to the same (a quarter of an hour)
 	@$(IN_VENV) pytest tests/faults tests/cluster tests/training -m faults
