@@ -1,5 +1,6 @@
 """A submission from beginning to end: seen on every node, trained through a killed worker, brought home."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -250,6 +251,36 @@ def test_two_who_submit_at_once_both_get_what_is_theirs(
         assert "Running stage" not in _run("dvc", "repro", STAGE, folder=folder, environment=environment)
         weights.add((folder / "models" / "microtubules_nafnet" / "weights.safetensors").read_bytes())
     assert len(weights) == 2
+
+
+@pytest.mark.faults
+def test_a_job_that_ray_submits_by_hand_comes_home(
+    world: World, project: Path, client: MlflowClient, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """As docs/submit.md has it, without any of our checks."""
+    (project / "params.yaml").write_text(PARAMS.replace("study: submitted", "study: by_hand"))
+    names = [name for name in environment if name.startswith(("AWS_", "MLFLOW_"))]
+    own = {name: environment[name] for name in names} | {"SIM_MODELS_STORAGE": str(tmp_path / "storage")}
+    words = ["--working-dir", ".", "--runtime-env-json", json.dumps({"env_vars": own})]
+    address = environment["RAY_API_SERVER_ADDRESS"]
+    job = f"{sys.executable} -m pipelines.cluster.job {STAGE}".split()
+    _run(
+        "ray",
+        "job",
+        "submit",
+        "--address",
+        address,
+        *words,
+        "--",
+        *job,
+        folder=project,
+        environment=environment,
+    )
+    assert "Running stage" not in _run(
+        "dvc", "repro", "--pull", STAGE, folder=project, environment=environment
+    )
+    (run,) = runs_of(client, "by_hand")
+    assert looks(client, [run]) == ALL_LOOKS
 
 
 def test_a_job_that_fails_is_told(project: Path, submit: Submit) -> None:
