@@ -65,7 +65,7 @@ def survey(layout: LayoutSettings, structure: str | None = None) -> Survey:
     meant = next(iter(named), None)
     chosen = [each for each in listed if each.structure in (None, meant)]
     cells = [
-        _cell(name, [each for each in chosen if each.cell == name])
+        cell_of(name, [each for each in chosen if each.cell == name])
         for name in dict.fromkeys(each.cell for each in chosen)
     ]
     cells = sorted((cell for cell in cells if cell.raw), key=lambda cell: cell.name)
@@ -80,7 +80,8 @@ def _plain(structure: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", structure.lower())
 
 
-def _cell(name: str, images: Sequence[Listed]) -> Cell:
+def cell_of(name: str, images: Sequence[Listed]) -> Cell:
+    """One cell of all images that are of it."""
     parts = {each.part for each in images} - {None}
     return Cell(
         name,

@@ -14,6 +14,7 @@ from pipelines.own_files.stacks import Stated
 from pipelines.shared.brought import Brought
 from sim_models.config import BadInput
 from sim_models.datasets.definition import Definition, Storage
+from sim_models.field import FrameOrder
 from sim_models.images import read
 from sim_models.optics.reconstruct import ReconstructionSettings
 from sim_models.sources.raw import Declared
@@ -55,13 +56,13 @@ class Dataset:
         Raises:
             BadInput: if its definition does not know that.
         """
-        raw, storage = self.definition.raw, self.definition.storage
-        if raw.angles is None or raw.phases is None or raw.order is None:
+        raw = self.definition.raw
+        # Where there is one angle or one phase, both orders are the same.
+        order = FrameOrder.ANGLE_MAJOR if 1 in (raw.angles, raw.phases) else raw.order
+        if raw.angles is None or raw.phases is None or order is None:
             raise BadInput(_missing(self.definition, ("raw.angles", "raw.phases", "raw.order")))
-        if storage is None:
-            many = raw.time_points not in (None, 1)
-            storage = AS_STORED.model_copy(update={"time": "slowest"}) if many else AS_STORED
-        return Declared(angles=raw.angles, phases=raw.phases, order=raw.order, **storage.model_dump())
+        storage = storage_of(self.definition).model_dump()
+        return Declared(angles=raw.angles, phases=raw.phases, order=order, **storage)
 
     def reading(self, reconstruction: ReconstructionSettings) -> Reading:
         """How its files are read.
@@ -72,16 +73,7 @@ class Dataset:
         optics = self.definition.optics
         if optics.numerical_aperture is None or optics.emission_um is None:
             raise BadInput(_missing(self.definition, ("optics.numerical_aperture", "optics.emission_um")))
-        camera = optics.camera
-        stated = Stated(
-            optics.pixel_um,
-            optics.numerical_aperture,
-            optics.emission_um,
-            camera.offset if camera else None,
-            camera.gain if camera else None,
-            camera.read_noise if camera else None,
-        )
-        return Reading(self.declared(), stated, reconstruction)
+        return Reading(self.declared(), stated_of(self.definition), reconstruction)
 
     def bring_in(
         self,
@@ -118,6 +110,27 @@ class Dataset:
         if not apart or None in apart.values() or "test" not in apart.values():
             return split_by_cell(cells, split, str(self.folder))
         return _beside_a_given_test(apart, split, str(self.folder))
+
+
+def storage_of(definition: Definition) -> Storage:
+    """How frames lie in their files, as it says or as is usual."""
+    if definition.storage is not None:
+        return definition.storage
+    many = definition.raw.time_points not in (None, 1)
+    return AS_STORED.model_copy(update={"time": "slowest"}) if many else AS_STORED
+
+
+def stated_of(definition: Definition) -> Stated:
+    """What it says of the microscope."""
+    optics, camera = definition.optics, definition.optics.camera
+    return Stated(
+        optics.pixel_um,
+        optics.numerical_aperture,
+        optics.emission_um,
+        camera.offset if camera else None,
+        camera.gain if camera else None,
+        camera.read_noise if camera else None,
+    )
 
 
 def licence_of(definition: Definition) -> str | None:
@@ -166,6 +179,7 @@ def _beside_a_given_test(apart: Mapping[str, str | None], split: SplitSettings, 
 def _missing(definition: Definition, names: tuple[str, ...]) -> str:
     unknown = [name for name in names if name in definition.unknown()]
     return (
-        f"{definition.name}: its definition does not say {', '.join(unknown)}; ask who took the data or try "
-        "sim-models inspect, and write what you find into a copy of it (sim-models data show --yaml)"
+        f"{definition.name}: its definition does not say {', '.join(unknown)}; ask who took the data, or "
+        f"see what sim-models data check finds, and write it into a copy of it (sim-models data show "
+        f"{definition.name} --yaml)"
     )

@@ -180,12 +180,12 @@ def _refuse_constant(stacks: Image, path: Path) -> None:
         raise BadInput(f"{path}: every pixel is {stacks.flat[0]}; the camera or the export went wrong")
 
 
-def reference_of(cell: Cell, level: str, raw: Raw, declared: Declared) -> Image | None:
-    """The good image (2 Y, 2 X) of the first stack of a level; None where there is none.
+def reference_of(cell: Cell, level: str, raw: Raw, declared: Declared, scale: int = SCALE) -> Image | None:
+    """The good image (scale * Y, scale * X) of the first stack of a level; None where there is none.
 
     Raises:
         Unusable: if it cannot be read, or holds no image.
-        BadInput: if it is not of twice the sampling.
+        BadInput: if it is not of that sampling.
     """
     listed = cell.reference(level)
     if listed is None:
@@ -195,12 +195,12 @@ def reference_of(cell: Cell, level: str, raw: Raw, declared: Declared) -> Image 
     image, path, times = np.squeeze(np.asarray(data)), listed.where, len(raw.stacks)
     if image.ndim == 3 and len(image) == times:
         image = image[0]
-    rows, columns = (SCALE * length for length in raw.stacks.shape[-2:])
+    rows, columns = (scale * length for length in raw.stacks.shape[-2:])
     if image.shape != (rows, columns):
         shape = " x ".join(map(str, image.shape))
         raise BadInput(
-            f"{path}: is {shape}, but the raw frames of {cell.name} are {rows // SCALE} x {columns // SCALE}, so a "
-            f"reference has {rows} x {columns} pixels; give the image of the same field at twice the sampling"
+            f"{path}: is {shape}, but the raw frames of {cell.name} are {rows // scale} x {columns // scale}, so a "
+            f"reference has {rows} x {columns} pixels; give the image of the same field at {scale} times the sampling"
         )
     if np.iscomplexobj(image) or not np.isfinite(image).all() or np.ptp(image) == 0:
         raise Unusable(
