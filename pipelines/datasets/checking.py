@@ -12,7 +12,6 @@ from sim_models.config import BadInput
 from sim_models.datasets.definition import RECEIPT, Definition
 from sim_models.datasets.receipt import check, read_receipt
 
-
 ADDED = Path("datasets")
 """where a person's own are, unless they said otherwise"""
 

@@ -1,6 +1,7 @@
 """`sim-models inspect`: one stack in full, or several in a line each."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,8 +32,7 @@ def look_at(paths: Sequence[Path], known: Known, as_json: bool, sheet: Path | No
     sheets = _sheets(stacks, sheet)
     if alone:
         examined = examine(stacks[0], known)
-        told = json.dumps(examined.report.as_dict(), indent=2) if as_json else None
-        print(told or "\n".join(examined.report.lines()))
+        print(_json(examined.report.as_dict()) if as_json else "\n".join(examined.report.lines()))
         _draw(examined, sheets.get(stacks[0]))
         return []
     reports = []
@@ -47,9 +47,22 @@ def look_at(paths: Sequence[Path], known: Known, as_json: bool, sheet: Path | No
         if not as_json:
             print(row(examined.report), flush=True)
     if as_json:
-        print(json.dumps([report.as_dict() for report in reports], indent=2))
+        print(_json([report.as_dict() for report in reports]))
     # What is wrong with an option is the same for every stack.
     return list(dict.fromkeys(refusals))
+
+
+def _json(values: object) -> str:
+    """JSON has neither NaN nor infinity: what is not finite is null."""
+    return json.dumps(_finite(values), indent=2, allow_nan=False)
+
+
+def _finite(values: object) -> object:
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def stacks_in(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
