@@ -130,6 +130,7 @@ def add(
 
     from pipelines.datasets.adding import add as add_stacks
     from pipelines.datasets.stating import Options
+    from pipelines.shared.stage import INTERRUPTED
     from sim_models.config import BadInput, parse
     from sim_models.inspection import Known
     from sim_models.sources.split import SplitSettings
@@ -153,13 +154,18 @@ def add(
         dry_run,
     )
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
 
-        def told(total: int) -> Callable[[], None]:
-            task = bar.add_task("looking at stacks", total=total)
-            return lambda: bar.advance(task)
+            def told(total: int) -> Callable[[], None]:
+                task = bar.add_task("looking at stacks", total=total)
+                return lambda: bar.advance(task)
 
-        added = add_stacks(options, told)
+            added = add_stacks(options, told)
+    except KeyboardInterrupt:
+        # typer would say no more than that it was aborted
+        print("interrupted; nothing was added", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     print("\n".join(added.lines))
     if added.failure:
         raise BadInput(added.failure)

@@ -75,7 +75,7 @@ def refuse_nonsense(options: Options) -> None:
         if not re.fullmatch(rf"[a-z0-9][a-z0-9_{more}]*", word):
             dash = ", _ and -" if more else " and _"
             raise BadInput(
-                f"{what} '{word}': takes lower-case letters, digits{dash}, the first a letter or digit, as "
+                f"{what} {word!r}: takes lower-case letters, digits{dash}, the first a letter or digit, as "
                 "'lysosomes_2024'"
             )
     if options.licence not in (None, OWN):

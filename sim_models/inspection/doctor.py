@@ -11,7 +11,7 @@ from sim_models.config import parse
 from sim_models.field import Microscope
 from sim_models.images import ImageFile, ends_with_mean, read
 from sim_models.inspection.faults import below_offset, frame_problems, not_an_image
-from sim_models.inspection.known import Known, refuse_nonsense
+from sim_models.inspection.known import Known, contradicted, refuse_nonsense
 from sim_models.inspection.layout import Layout, find_layout
 from sim_models.inspection.light import Noise, measure_noise
 from sim_models.inspection.pattern import Pattern, find_pattern, rounded
@@ -146,7 +146,7 @@ def _examine(
         angles=layout.angles,
         phases=layout.phases,
         evidence=(*report.evidence, *layout.evidence),
-        problems=(*report.problems, *layout.problems),
+        problems=(*report.problems, *layout.problems, *contradicted(known, layout.angles, layout.phases)),
     )
     return report if report.problems else _with_stripes(counts, layout, expected, file, known, report)
 

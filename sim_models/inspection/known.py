@@ -31,3 +31,15 @@ def refuse_nonsense(known: Known) -> None:
     for name, count in {"angles": known.angles, "phases": known.phases}.items():
         if count is not None and not 1 <= count <= 100:
             raise BadInput(f"{name} {count} must be from 1 to 100")
+
+
+def contradicted(known: Known, angles: int | None, phases: int | None) -> tuple[str, ...]:
+    """Where only angles or only phases are stated, and the frames have another number."""
+    if angles is None or (known.angles is None) == (known.phases is None):
+        return ()
+    if angles == known.angles or phases == known.phases:
+        return ()
+    stated = f"{known.angles} angles" if known.angles is not None else f"{known.phases} phases"
+    return (
+        f"stated are {stated}, but the frames are {angles} x {phases}; state both, or take one stack out",
+    )
