@@ -119,7 +119,9 @@ class _Look:
             scale = self.definition.targets.scale or SCALE
             self._tried(lambda: reference_of(cell, level, raw, declared, scale))  # noqa: B023 # called at once
         for each in images:
-            if each.role != "raw" and each.paths not in seen:
+            if each.role == "raw_clean":
+                self._tried(lambda: self._raw(each, counts=False))  # noqa: B023 # called at once
+            elif each.role != "raw" and each.paths not in seen:
                 self._tried(lambda: self._other(each))  # noqa: B023 # called at once
 
     def _tried(self, work: Callable[[], Any]) -> Any:
@@ -129,15 +131,22 @@ class _Look:
             self.found.problems.append(str(reason))
         return None
 
-    def _raw(self, listed: Listed) -> tuple[Raw, Declared]:
+    def _raw(self, listed: Listed, counts: bool = True) -> tuple[Raw, Declared]:
         raw, declared = self._in_order(listed)
         refuse_unusable(raw.stacks, listed.where)
         if np.ptp(raw.stacks) == 0:
             raise BadInput(f"{listed.where}: every pixel is {raw.stacks.flat[0]}; copy or fetch it again")
-        if raw.notes[-1].startswith(SAME):
+        if counts and raw.notes[-1].startswith(SAME):
             self.votes[str(declared.order)] += 1
+        if counts:
+            self._count(raw)
         self._facts(raw, listed.where)
         return raw, declared
+
+    def _count(self, raw: Raw) -> None:
+        times, angles, phases, rows, columns = raw.stacks.shape
+        many = f"{times} x " if times > 1 else ""
+        self.found.kinds[f"{many}{angles * phases} x {rows} x {columns} {raw.stacks.dtype}"] += 1
 
     def _in_order(self, listed: Listed) -> tuple[Raw, Declared]:
         """A stack, in the order that is declared; where none is, in the one that its stripes do not contradict."""
@@ -159,9 +168,7 @@ class _Look:
 
     def _facts(self, raw: Raw, path: Path) -> None:
         """Size, type, pixel and optics against what is stated."""
-        times, angles, phases, rows, columns = raw.stacks.shape
-        many = f"{times} x " if times > 1 else ""
-        self.found.kinds[f"{many}{angles * phases} x {rows} x {columns} {raw.stacks.dtype}"] += 1
+        rows, columns = raw.stacks.shape[-2:]
         facts, optics = self.definition.raw, self.definition.optics
         for what, is_so, stated in (
             ("rows", rows, facts.rows),
