@@ -377,6 +377,15 @@ def test_stacks_of_another_kind_are_refused(
     assert tree(Path("datasets")) == before
 
 
+def test_more_cells_none_of_which_can_be_used(add: Add, mine: Path, tmp_path: Path) -> None:
+    before = tree(Path("datasets"))
+    other = write(tmp_path / "other", [10, 11])
+    for path in (other / "reference").iterdir():
+        path.write_bytes(b"")
+    assert "none of 2 cells can be used: cell_10: " in add("mine", other).refused
+    assert tree(Path("datasets")) == before
+
+
 def test_pixels_that_programs_round_are_the_same(add: Add, many: Path, mine: Path, tmp_path: Path) -> None:
     assert add("mine", write(tmp_path / "other", [10], pixel_um=0.065001)).code == 0
     assert datasets.read(Path("datasets/mine.yaml")).optics.pixel_um == PIXEL_UM
