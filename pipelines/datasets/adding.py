@@ -1,29 +1,33 @@
-"""`sim-models data add`: a person's own stacks as a dataset: checked, described, split by cell, under DVC.
+"""`sim-models data add`: a person's own stacks as a dataset: checked, described, split by cell, under DVC."""
 
-<into>/<name>.yaml           the definition, for git
-<into>/<name>/<level>/...    copies of the stacks, for DVC
-<into>/<name>.dvc            what DVC makes of these, for git
-"""
-
-import filecmp
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.datasets.describing import Options, as_yaml, described, needed, refuse_other_kind
+from pipelines.datasets.describing import described, extended, licensed, needed
 from pipelines.datasets.examining import Found, examine, light
 from pipelines.datasets.gathering import Gathered, gather
-from pipelines.shared.dvc_command import dvc
+from pipelines.datasets.stating import Options, refuse_nonsense
+from pipelines.datasets.storing import Home
+from pipelines.datasets.trying import refuse_few, tried
+from pipelines.datasets.writing import as_yaml, text_with
 from pipelines.shared.stage import write_whole
-from sim_models import datasets
-from sim_models.config import BadInput
 from sim_models.datasets.definition import Definition
-from sim_models.images import stem
 from sim_models.sources.split import PARTS
 
 
-def add(options: Options, told: Callable[[int], Callable[[], None]]) -> list[str]:
-    """Add stacks as a new dataset, or to one of that name; what to tell at the end.
+@dataclass(frozen=True)
+class Added:
+    """What came of it."""
+
+    lines: list[str]
+    """for people"""
+    failure: str | None
+    """where stacks and definition are there, but DVC does not know them"""
+
+
+def add(options: Options, told: Callable[[int], Callable[[], None]]) -> Added:
+    """Add stacks as a new dataset, or to one of that name.
 
     Args:
         options: what a person says of them.
@@ -32,98 +36,73 @@ def add(options: Options, told: Callable[[int], Callable[[], None]]) -> list[str
     Raises:
         BadInput: if something cannot be used; then nothing is written.
     """
+    refuse_nonsense(options)
+    home = Home(options.into, options.name)
+    home.refuse_place()
     gathered = gather(options.folder, options.raw, options.references)
-    home, file = options.into / options.name, options.into / f"{options.name}.yaml"
-    earlier = datasets.read(file) if file.exists() else None
-    if earlier is None and home.exists():
-        raise BadInput(f"{home}: is there, but {file} is not; take it away, or choose another name")
-    new = _new_cells(gathered, home)
+    earlier = home.earlier()
+    new = home.new_cells(gathered, earlier)
     if not new:
-        return [f"{options.name}: all {len(gathered.raw)} cells are there already; nothing to do"]
+        return _again(options, home, earlier, len(gathered.raw))
+    options = options if earlier is None else options.like(earlier)
     fresh = Gathered({cell: gathered.raw[cell] for cell in new}, _of(gathered.references, new))
     counted = told(len(new) * len(gathered.levels))
-    found = examine(fresh, options.known, options.order, options.keep, counted)
+    known, usual = options.known, earlier.optics.pixel_um if earlier else None
+    found = examine(fresh, known, options.order, options.keep, counted, usual)
+    found = tried(fresh, new, found, options.keep)
     cells = [cell for cell in new if cell not in found.left_out]
-    definition = described(options, found, fresh, cells, earlier)
+    if earlier is None:
+        refuse_few(options.name, cells, found.left_out)
+    definition = described(options, found, fresh, cells)
     if earlier is not None:
-        refuse_other_kind(definition, earlier, file)
-    said = _lines(options, found, fresh, cells, definition, earlier)
+        definition = extended(earlier, definition, cells, options, home.file)
+    lines = list(_lines(options, found, fresh, cells, definition, earlier))
     if options.dry_run:
-        return [*said, "nothing was written (--dry-run)"]
-    _copy(fresh, cells, home)
-    write_whole(file, as_yaml(definition))
-    return [*said, *_under_dvc(home, file, options)]
+        return Added([*lines, "nothing was written (--dry-run)"], None)
+    text = as_yaml(definition) if earlier is None else text_with(home.file.read_text(), earlier, definition)
+    with home.holding(fresh, cells):
+        write_whole(home.file, text)
+    failure = _failure(home)
+    return Added(lines if failure else [*lines, *_next(home, next(iter(definition.structures)))], failure)
 
 
-def _new_cells(gathered: Gathered, home: Path) -> list[str]:
-    """Cells that are not there yet.
-
-    Raises:
-        BadInput: if one is there with other content.
-    """
-    new = []
-    for cell in sorted(gathered.raw):
-        there = {level: _there(home / level, cell) for level in gathered.files(cell)}
-        if not any(there.values()):
-            new.append(cell)
-            continue
-        for level, path in gathered.files(cell).items():
-            before = there[level]
-            if before is None or not _same(path, before):
-                raise BadInput(
-                    f"{path}: {home} has another {cell}; a cell is never replaced, so give this one another name"
-                )
-    return new
-
-
-def _there(level: Path, cell: str) -> Path | None:
-    found = [path for path in level.glob("*") if stem(path) == cell] if level.is_dir() else []
-    return found[0] if found else None
-
-
-def _same(one: Path, other: Path) -> bool:
-    if one.is_dir() != other.is_dir():
-        return False
-    if not one.is_dir():
-        return filecmp.cmp(one, other, shallow=False)
-    names = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
-    theirs = sorted(path.relative_to(other) for path in other.rglob("*") if path.is_file())
-    return names == theirs and all(filecmp.cmp(one / name, other / name, shallow=False) for name in names)
+def _again(options: Options, home: Home, earlier: Definition | None, count: int) -> Added:
+    """All cells are there: a licence may be stated now, and DVC may not know them yet."""
+    assert earlier is not None
+    definition = licensed(earlier, options, home.file)
+    there = f"{options.name}: all {count} cells are there already"
+    if definition == earlier:
+        said = [f"{there}; nothing to do"]
+    elif options.dry_run:
+        said = [f"{there}; their licence would be written into {home.file}; nothing was written (--dry-run)"]
+    else:
+        write_whole(home.file, text_with(home.file.read_text(), earlier, definition))
+        said = [f"{there}; their licence, {options.licence}, is in {home.file} now"]
+    return Added(said, None if options.dry_run else _failure(home))
 
 
 def _of(references: Mapping[str, Path], cells: Iterable[str]) -> dict[str, Path]:
     return {cell: references[cell] for cell in cells if cell in references}
 
 
-def _copy(gathered: Gathered, cells: Sequence[str], home: Path) -> None:
-    """Copies of all files of cells, each under its name once it is whole."""
-    for cell in cells:
-        for level, path in gathered.files(cell).items():
-            target = home / level / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.partial")
-            if path.is_dir():
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(path, partial)
-            else:
-                shutil.copy2(path, partial)
-            partial.rename(target)
+def _failure(home: Home) -> str | None:
+    reason = home.put_under_dvc()
+    if reason is None:
+        return None
+    return (
+        f"{home.folder}: is written, and so is {home.file}, but DVC does not take it ({reason}); mend that and run: "
+        f"dvc add {home.folder}"
+    )
 
 
-def _under_dvc(home: Path, described: Path, options: Options) -> list[str]:
-    ended = dvc(["add", "-q", home.name], home.parent, show=False)
-    if ended.code:
-        return [
-            f"written: {described} and {home}, but DVC does not take it ({ended.reason}); run: dvc add {home}"
-        ]
-    into = options.into
-    return [
-        f"written: {described} and {home}, which is under DVC now; push it with: dvc push",
-        f"to commit: git add {described} {home}.dvc {into / '.gitignore'} && git commit -m 'Data: {options.name}'",
-        "to use it, in params.yaml:",
-        "  datasets:",
-        f"    {options.name}: {{definition: {described}, folder: {home}, structure: {options.structure}}}",
-    ]
+def _next(home: Home, structure: str) -> Iterator[str]:
+    ignore = home.into / ".gitignore"
+    more = f" {ignore}" if ignore.exists() else ""
+    yield f"written: {home.file} and {home.folder}, which is under DVC now; push it with: dvc push"
+    yield f"to commit: git add {home.file} {home.pointer}{more} && git commit -m 'Data: {home.name}'"
+    yield "to use it, in params.yaml:"
+    yield "  datasets:"
+    yield f"    {home.name}: {{definition: {home.file}, folder: {home.folder}, structure: {structure}}}"
 
 
 def _lines(
@@ -133,28 +112,22 @@ def _lines(
     cells: Sequence[str],
     definition: Definition,
     earlier: Definition | None,
-) -> list[str]:
-    frames = found.angles * found.phases
-    levels = ", ".join(gathered.levels)
+) -> Iterator[str]:
     references = "references" if gathered.references else "no references"
-    parts = definition.parts
-    counts = " / ".join(f"{len(parts.cells(part))} {part}" for part in PARTS) if parts else ""
-    kept = "; cells that were there stay where they were" if earlier is not None else ""
-    return [
-        f"{len(cells)} {'more ' if earlier else ''}cells, light levels: {levels}; "
-        f"{frames} x {found.rows} x {found.columns} {found.dtype}, {found.pixel_um:g} um; {references}; "
-        f"{light(found.photons)}",
-        *found.told,
-        *(f"left out (--keep takes it along): {cell}: {reason}" for cell, reason in found.left_out.items()),
-        f"split by cell: {counts}{kept}",
-        *(
-            [f"not stated: {', '.join(missing)}; needed before it can be used, write it into the definition"]
-            if (missing := needed(definition))
-            else []
-        ),
-        *(
-            ["no licence is stated (--licence CC-BY-4.0, or own): no model of it can be registered"]
-            if options.licence is None
-            else []
-        ),
-    ]
+    size = f"{found.angles * found.phases} x {found.rows} x {found.columns} {found.dtype}"
+    yield (
+        f"{len(cells)} {'more ' if earlier else ''}cells, light levels: {', '.join(gathered.levels)}; {size}, "
+        f"{found.pixel_um:g} um; {references}; {light(found.photons)}"
+    )
+    yield from found.told
+    for cell, reason in found.left_out.items():
+        yield f"left out (--keep takes it along if it can be read): {cell}: {reason}"
+    if (parts := definition.parts) is not None:
+        counts = " / ".join(f"{len(parts.cells(part))} {part}" for part in PARTS)
+        yield f"split by cell: {counts}{'; cells that were there stay where they were' if earlier else ''}"
+    if missing := needed(definition):
+        yield f"not stated: {', '.join(missing)}; needed before it can be used, write it into the definition"
+    if options.known.offset is not None and definition.optics.camera is None:
+        yield "--offset is not kept without --gain; the darkest pixels of every angle will be taken for background"
+    if definition.licence is None and definition.origin != "own":
+        yield "no licence is stated (--licence CC-BY-4.0, or own): no model of it can be registered"

@@ -34,13 +34,25 @@ def list_(into: Into = PUBLIC, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(name: Name, as_json: Json = False) -> None:
+def show(
+    name: Name,
+    as_json: Json = False,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="As a definition file, to be saved in a project and filled in.")
+    ] = False,
+) -> None:
     """Print all that is known of a dataset, and what is not."""
     from pipelines.datasets.pages import page
+    from pipelines.datasets.writing import to_fill_in
+    from sim_models.config import BadInput
     from sim_models.datasets import given
 
     definition = given(name)
-    if as_json:
+    if as_json and as_yaml:
+        raise BadInput("--json and --yaml: are two ways to print the same; give one")
+    if as_yaml:
+        print(to_fill_in(definition), end="")
+    elif as_json:
         print(json.dumps(definition.model_dump(mode="json") | {"unknown": definition.unknown()}, indent=2))
     else:
         print(page(definition), end="")
@@ -117,18 +129,20 @@ def add(
     from rich.progress import Progress
 
     from pipelines.datasets.adding import add as add_stacks
-    from pipelines.datasets.describing import Options
-    from sim_models.config import parse
+    from pipelines.datasets.stating import Options
+    from pipelines.shared.stage import INTERRUPTED
+    from sim_models.config import BadInput, parse
     from sim_models.inspection import Known
     from sim_models.sources.split import SplitSettings
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     split = parse(SplitSettings, {"val": val, "test": test, "seed": seed}, "--val, --test and --seed")
     options = Options(
         name,
         folder,
         tuple(raw or ()),
         tuple(reference or ()),
-        structure or name,
+        structure or None,
         Known(angles, phases, pixel_um, na, emission_um, offset),
         order,
         gain,
@@ -140,30 +154,45 @@ def add(
         dry_run,
     )
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
 
-        def told(total: int) -> Callable[[], None]:
-            task = bar.add_task("looking at stacks", total=total)
-            return lambda: bar.advance(task)
+            def told(total: int) -> Callable[[], None]:
+                task = bar.add_task("looking at stacks", total=total)
+                return lambda: bar.advance(task)
 
-        said = add_stacks(options, told)
-    print("\n".join(said))
+            added = add_stacks(options, told)
+    except KeyboardInterrupt:
+        # typer would say no more than that it was aborted
+        print("interrupted; nothing was added", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    print("\n".join(added.lines))
+    if added.failure:
+        raise BadInput(added.failure)
 
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="Name of a fetched dataset, or the folder it lies in.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Name of a dataset, the folder it lies in, or the definition file beside it."),
+    ],
     into: Into = PUBLIC,
     as_json: Json = False,
 ) -> None:
-    """Hold every file of a fetched dataset against the record of its fetch; exit code 2 if one is not as it was."""
-    from pipelines.datasets.fetching import checked
+    """Hold the files of a dataset against the record of its fetch, and its images against its definition."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-    report, good = checked(name, into)
+    from pipelines.datasets.checking import checked
+    from sim_models.config import BadInput
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading images", total=None)
+        report = checked(name, into, lambda done, total: bar.update(task, completed=done, total=total))
     print(json.dumps(report.as_dict(), indent=2) if as_json else "\n".join(report.lines()))
-    if not good:
-        from sim_models.config import BadInput
-
+    if not report.good:
         raise BadInput(report.verdict)
 
 

@@ -1,63 +1,41 @@
 """The definition of a person's own dataset: from what they say and what their stacks show."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from pipelines.datasets.examining import Found
 from pipelines.datasets.gathering import Gathered
+from pipelines.datasets.stating import OWN, Options, camera_of
 from sim_models.config import BadInput, parse
 from sim_models.datasets.definition import Definition
-from sim_models.field import Camera, FrameOrder
-from sim_models.inspection import Known
-from sim_models.sources.split import PARTS, Part, Split, SplitSettings, split_by_cell
+from sim_models.sources.split import FEWEST_CELLS, PARTS, Part, Split, SplitSettings, split_by_cell
 
-OWN = "own"
-"""what a person says of the licence of data that are theirs"""
+STATED = "stated by who added the stacks"
+"""where a licence was read"""
 
-
-@dataclass(frozen=True)
-class Options:
-    """What a person says of their stacks."""
-
-    name: str
-    folder: Path | None
-    raw: tuple[str, ...]
-    references: tuple[str, ...]
-    structure: str
-    known: Known
-    order: FrameOrder | None
-    gain: float | None
-    read_noise: float | None
-    licence: str | None
-    """SPDX, or 'own'"""
-    split: SplitSettings
-    into: Path
-    keep: bool
-    dry_run: bool
+SAME = 1e-3
+"""relative difference between two lengths that are one, stored by two programs"""
 
 
-def described(
-    options: Options, found: Found, gathered: Gathered, cells: Sequence[str], earlier: Definition | None
-) -> Definition:
-    """The definition of a dataset of `cells`, beside those of an earlier definition.
+def described(options: Options, found: Found, gathered: Gathered, cells: Sequence[str]) -> Definition:
+    """The definition of a dataset of `cells`.
 
     Raises:
         BadInput: if something that was stated makes no sense.
     """
     known, own = options.known, options.licence == OWN
-    parts = _dealt(cells, options.split, earlier, options.name)
+    parts = None if len(cells) < FEWEST_CELLS else split_by_cell(cells, options.split, options.name)
     values: dict[str, Any] = {
         "name": options.name,
-        "title": f"{options.structure}, own stacks",
+        "title": f"{options.seen}, own stacks",
         "origin": "own" if own else "public",
-        "structures": {options.structure: sum(len(parts.cells(part)) for part in PARTS)},
+        "structures": {options.seen: len(cells)},
         "licence": None if own else options.licence,
-        "licence_from": None if own or options.licence is None else "stated by who added the stacks",
+        "licence_from": None if own or options.licence is None else STATED,
         "layout": {"name": "level_folders"},
         "raw": _raw(found),
         "storage": {"rows": "top-down", "transposed": False, "time": "one"},
@@ -73,15 +51,61 @@ def described(
             "excitation_um": None,
             "emission_um": known.emission_um,
             "pixel_um": found.pixel_um,
-            "camera": _camera(options),
+            "camera": camera_of(options),
         },
         "splits": {},
-        "parts": parts.model_dump(mode="json"),
+        "parts": None if parts is None else parts.model_dump(mode="json"),
         "files": [],
         "notes": [],
         **dict.fromkeys(("cells", "doi", "url", "cite")),
     }
     return parse(Definition, values, f"definition of {options.name}")
+
+
+def extended(
+    earlier: Definition, new: Definition, cells: Sequence[str], options: Options, file: Path
+) -> Definition:
+    """An earlier definition with more cells; all else that stands in it stays.
+
+    Args:
+        earlier: of what is there.
+        new: of the new cells alone.
+        cells: their names.
+        options: what a person says of them.
+        file: the earlier definition, for messages.
+
+    Raises:
+        BadInput: if the new cells are of another kind.
+    """
+    _refuse_other_kind(new, earlier, file)
+    (structure, count), *_ = earlier.structures.items()
+    parts = None if earlier.parts is None else _dealt(cells, options.split, earlier.parts)
+    changes: dict[str, Any] = {
+        "structures": {structure: None if count is None else count + len(cells)},
+        "parts": parts,
+    }
+    return licensed(earlier, options, file).model_copy(update=changes)
+
+
+def licensed(earlier: Definition, options: Options, file: Path) -> Definition:
+    """An earlier definition with the licence that is stated now, if none was before.
+
+    Raises:
+        BadInput: if it has another.
+    """
+    own = options.licence == OWN
+    origin, licence = ("own", None) if own else ("public", options.licence)
+    said = options.licence is not None
+    if said and (earlier.licence, earlier.origin) == (None, "public"):
+        stated = None if own else STATED
+        return earlier.model_copy(update={"origin": origin, "licence": licence, "licence_from": stated})
+    if said and (earlier.licence, earlier.origin) != (licence, origin):
+        before = earlier.licence or OWN
+        raise BadInput(
+            f"{file}: is under the licence {before}, but --licence is {options.licence}; a dataset has one licence, so "
+            "add these stacks as another, or mend it there if it was wrong"
+        )
+    return earlier
 
 
 def _raw(found: Found) -> Mapping[str, Any]:
@@ -94,21 +118,10 @@ def _raw(found: Found) -> Mapping[str, Any]:
     }
 
 
-def _camera(options: Options) -> Mapping[str, Any] | None:
-    if options.gain is None:
-        return None
-    if options.known.offset is None:
-        raise BadInput("--gain (counts per photo-electron) needs --offset (counts of a dark frame) beside it")
-    values = {"gain": options.gain, "offset": options.known.offset, "read_noise": options.read_noise or 0.0}
-    return parse(Camera, values, "--gain, --offset and --read-noise").model_dump()
-
-
-def _dealt(cells: Sequence[str], split: SplitSettings, earlier: Definition | None, name: str) -> Split:
+def _dealt(cells: Sequence[str], split: SplitSettings, earlier: Split) -> Split:
     """New cells are dealt to the part that lacks most; one that is there stays where it is, since a test cell that
     became one to learn from would flatter every later model."""
-    if earlier is None or earlier.parts is None:
-        return split_by_cell(cells, split, name)
-    parts = {part: list(earlier.parts.cells(part)) for part in PARTS}
+    parts = {part: list(earlier.cells(part)) for part in PARTS}
     shares: dict[Part, float] = {"train": 1 - split.val - split.test, "val": split.val, "test": split.test}
     for cell in np.random.default_rng(split.seed).permutation(sorted(cells)):
         total = 1 + sum(len(names) for names in parts.values())
@@ -117,31 +130,32 @@ def _dealt(cells: Sequence[str], split: SplitSettings, earlier: Definition | Non
     return Split(**{part: tuple(sorted(names)) for part, names in parts.items()})
 
 
-def refuse_other_kind(new: Definition, earlier: Definition, path: Path) -> None:
-    """Refuse stacks that are not like those that are there.
+def _refuse_other_kind(new: Definition, earlier: Definition, path: Path) -> None:
+    """Refuse stacks that are not like those that are there, saying in what they differ."""
+    if list(new.structures) != list(earlier.structures):
+        raise BadInput(
+            f"{path}: is of {', '.join(earlier.structures)}, but the new stacks of {', '.join(new.structures)}; add "
+            "them as another dataset"
+        )
+    for room in ("raw", "optics"):
+        for key, ours in getattr(new, room):
+            theirs = getattr(getattr(earlier, room), key)
+            if not _alike(ours, theirs):
+                raise BadInput(
+                    f"{path}: its {room}.{key} is {_short(theirs)}, but that of the new stacks {_short(ours)}; state "
+                    "the same as before, or add them as another dataset"
+                )
 
-    Raises:
-        BadInput: saying in what they differ.
-    """
-    for what in ("structures", "raw", "levels", "optics", "layout"):
-        one, other = getattr(new, what), getattr(earlier, what)
-        if what == "structures":
-            one, other = list(one), list(other)
-        if one != other:
-            raise BadInput(
-                f"{path}: its {what} is {_short(other)}, but that of the new stacks {_short(one)}; state the same as "
-                "before, or add them as another dataset"
-            )
+
+def _alike(ours: object, theirs: object) -> bool:
+    """Whether a fact of new stacks is that of earlier ones; what is not known of the new is no contradiction."""
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=SAME)
+    return ours is None or ours == theirs
 
 
 def _short(value: object) -> str:
     return str(value.model_dump(mode="json") if hasattr(value, "model_dump") else value)[:160]
-
-
-def as_yaml(definition: Definition) -> str:
-    """A definition as a file."""
-    text = yaml.safe_dump(definition.model_dump(mode="json"), sort_keys=False, width=118, allow_unicode=True)
-    return f"# Written by `sim-models data add`. What is not known is null; see docs/data.md.\n{text}"
 
 
 def needed(definition: Definition) -> list[str]:

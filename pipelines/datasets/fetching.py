@@ -14,11 +14,11 @@ from pipelines.shared.stage import write_whole
 from sim_models import datasets
 from sim_models.config import BadInput, NotReady
 from sim_models.datasets.cells import chosen
-from sim_models.datasets.definition import RECEIPT, Definition
+from sim_models.datasets.definition import Definition
 from sim_models.datasets.download import in_words
 from sim_models.datasets.fetch import fetch, plan, refuse
 from sim_models.datasets.limits import Limits
-from sim_models.datasets.receipt import Checked, check
+from sim_models.datasets.receipt import Checked
 from sim_models.datasets.web import host
 
 SHOWN = 10
@@ -64,17 +64,6 @@ class CheckReport:
             "missing": list(found.missing), "changed": list(found.changed), "not_fetched": list(found.more),
             "files": [entry.model_dump(mode="json", exclude={"files"}) for entry in found.receipt.entries],
         }  # fmt: skip
-
-
-def checked(name: str, into: Path) -> tuple[CheckReport, bool]:
-    """Check a dataset by its name, or a folder.
-
-    Raises:
-        BadInput: if nothing was fetched there.
-    """
-    folder = into / name if (into / name / RECEIPT).is_file() or name in datasets.names() else Path(name)
-    report = CheckReport(check(folder))
-    return report, report.found.good
 
 
 def fetch_all(names: list[str], cells: str | None, into: Path, jobs: int | None) -> None:

@@ -10,10 +10,12 @@ code, are taken over.
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 import sim_models
 from pipelines.onboarding.cells import Cell, Survey
@@ -26,8 +28,12 @@ from sim_models.sources.listing import MOST_NAMED
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.split import FEWEST_CELLS, Split
 
-CODE = tuple(
-    Path(sim_models.__file__).parent / room for room in ("evaluation", "images", "optics", "sources")
+_HOME, _ROOMS = Path(sim_models.__file__).parent, Path(__file__).parents[1]
+CODE = (
+    *(_HOME / room for room in ("evaluation", "images", "optics", "sources")),
+    _HOME / "field.py",
+    _ROOMS / "onboarding",
+    _ROOMS / "own_files" / "stacks.py",
 )
 """what can change what a file is made to"""
 SOURCE = "source.json"
@@ -38,6 +44,9 @@ class _Source(Settings):
     """What a cell was brought in from, and what was said of it."""
 
     key: str
+    """digest of its files, and of how they were read"""
+    made: str
+    """digest of what was written, so that nothing that was damaged since is taken over"""
     doubts: tuple[str, ...]
 
 
@@ -73,7 +82,7 @@ def bring_in(
             f"{files.layout.folder}: has no references, so the classical SIM of its brightest level ({brightest}) is "
             f"the reference of the others; '{brightest}' itself is not learned from"
         )
-    how = digest(repr(reading), repr(brightest), structure, *CODE)
+    how = digest(repr(reading), repr(brightest), structure, *_texts(CODE))
     with whole_folder(into) as partial:
         for number, cell in enumerate(files.cells):
             key = _key(cell, how)
@@ -100,9 +109,23 @@ def _brought(
     fields, doubts = fields_of(cell, structure, reading, brightest)
     for field in fields:
         ome_fields.write(folder, field)
-    source = _Source(key=key, doubts=doubts)
+    source = _Source(key=key, made=_written(folder / cell.name), doubts=doubts)
     (folder / cell.name / SOURCE).write_text(source.model_dump_json(indent=2) + "\n")
     return source
+
+
+def _texts(code: Sequence[Path]) -> list[str | Path]:
+    """Folders as they are, and what stands in single files."""
+    return [each if each.is_dir() else each.read_text() for each in code]
+
+
+def _written(home: Path) -> str:
+    """Digest of the images of a cell that was brought in."""
+    total = hashlib.sha256()
+    for file in sorted(file for file in home.rglob("*") if file.is_file() and file.name != SOURCE):
+        total.update(str(file.relative_to(home)).encode())
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()[:16]
 
 
 def _key(cell: Cell, how: str) -> str:
@@ -120,16 +143,19 @@ def _key(cell: Cell, how: str) -> str:
 
 def _taken_over(earlier: Path, target: Path, key: str) -> _Source | None:
     """A cell as it was brought in before, if from the same; its files get a second name rather than a copy."""
-    record = earlier / SOURCE
-    if not record.is_file():
+    try:
+        source = _Source.model_validate_json((earlier / SOURCE).read_bytes())
+    except (OSError, ValidationError):
         return None
-    source = _Source.model_validate_json(record.read_text())
-    if source.key != key:
+    if source.key != key or source.made != _written(earlier):
         return None
     for file in sorted(file for file in earlier.rglob("*") if file.is_file()):
         twin = target / file.relative_to(earlier)
         twin.parent.mkdir(parents=True, exist_ok=True)
-        os.link(file, twin)
+        try:
+            os.link(file, twin)
+        except OSError:
+            shutil.copy2(file, twin)  # no hard links here
     return source
 
 

@@ -1,5 +1,6 @@
 """What there is of each cell in a folder, whatever its layout; no image is opened for it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,12 +59,13 @@ def survey(layout: LayoutSettings, structure: str | None = None) -> Survey:
     found = sorted({each.structure for each in listed if each.structure})
     if structure is None and len(found) > 1:
         raise BadInput(f"{layout.folder}: holds {', '.join(found)}; say which structure is meant")
-    if structure is not None and found and structure not in found:
+    named = [each for each in found if _plain(each) == _plain(structure or each)]
+    if found and not named:
         raise BadInput(f"{layout.folder}: has no structure '{structure}'; there are {', '.join(found)}")
-    meant = structure or next(iter(found), None)
+    meant = next(iter(named), None)
     chosen = [each for each in listed if each.structure in (None, meant)]
     cells = [
-        _cell(name, [each for each in chosen if each.cell == name])
+        cell_of(name, [each for each in chosen if each.cell == name])
         for name in dict.fromkeys(each.cell for each in chosen)
     ]
     cells = sorted((cell for cell in cells if cell.raw), key=lambda cell: cell.name)
@@ -73,7 +75,13 @@ def survey(layout: LayoutSettings, structure: str | None = None) -> Survey:
     return Survey(layout, cells)
 
 
-def _cell(name: str, images: Sequence[Listed]) -> Cell:
+def _plain(structure: str) -> str:
+    """A structure as definitions write it: `f_actin` for the folder `F-actin`."""
+    return re.sub(r"[^a-z0-9]+", "_", structure.lower())
+
+
+def cell_of(name: str, images: Sequence[Listed]) -> Cell:
+    """One cell of all images that are of it."""
     parts = {each.part for each in images} - {None}
     return Cell(
         name,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from pipelines.onboarding.bringing import bring_in
 from pipelines.onboarding.cells import Survey, survey
 from pipelines.onboarding.reading import Reading
@@ -12,6 +14,8 @@ from pipelines.own_files.stacks import Stated
 from pipelines.shared.brought import Brought
 from sim_models.config import BadInput
 from sim_models.datasets.definition import Definition, Storage
+from sim_models.field import FrameOrder
+from sim_models.images import read
 from sim_models.optics.reconstruct import ReconstructionSettings
 from sim_models.sources.raw import Declared
 from sim_models.sources.split import Split, SplitSettings, split_by_cell
@@ -33,7 +37,16 @@ class Dataset:
     structure: str
 
     def survey(self) -> Survey:
-        """Its cells. Raises BadInput where the folder is not as the definition says."""
+        """Its cells.
+
+        Raises:
+            BadInput: if the definition knows no such structure, or the folder is not as it says.
+        """
+        if self.structure not in self.definition.structures:
+            raise BadInput(
+                f"{self.definition.name}: its definition knows no structure '{self.structure}'; there are "
+                f"{', '.join(self.definition.structures)}"
+            )
         several = len(self.definition.structures) > 1
         return survey(self.definition.layout_in(self.folder), self.structure if several else None)
 
@@ -43,13 +56,13 @@ class Dataset:
         Raises:
             BadInput: if its definition does not know that.
         """
-        raw, storage = self.definition.raw, self.definition.storage
-        if raw.angles is None or raw.phases is None or raw.order is None:
+        raw = self.definition.raw
+        # Where there is one angle or one phase, both orders are the same.
+        order = FrameOrder.ANGLE_MAJOR if 1 in (raw.angles, raw.phases) else raw.order
+        if raw.angles is None or raw.phases is None or order is None:
             raise BadInput(_missing(self.definition, ("raw.angles", "raw.phases", "raw.order")))
-        if storage is None:
-            many = raw.time_points not in (None, 1)
-            storage = AS_STORED.model_copy(update={"time": "slowest"}) if many else AS_STORED
-        return Declared(angles=raw.angles, phases=raw.phases, order=raw.order, **storage.model_dump())
+        storage = storage_of(self.definition).model_dump()
+        return Declared(angles=raw.angles, phases=raw.phases, order=order, **storage)
 
     def reading(self, reconstruction: ReconstructionSettings) -> Reading:
         """How its files are read.
@@ -60,16 +73,7 @@ class Dataset:
         optics = self.definition.optics
         if optics.numerical_aperture is None or optics.emission_um is None:
             raise BadInput(_missing(self.definition, ("optics.numerical_aperture", "optics.emission_um")))
-        camera = optics.camera
-        stated = Stated(
-            optics.pixel_um,
-            optics.numerical_aperture,
-            optics.emission_um,
-            camera.offset if camera else None,
-            camera.gain if camera else None,
-            camera.read_noise if camera else None,
-        )
-        return Reading(self.declared(), stated, reconstruction)
+        return Reading(self.declared(), stated_of(self.definition), reconstruction)
 
     def bring_in(
         self,
@@ -82,7 +86,21 @@ class Dataset:
         files = self.survey()
         deal = partial(self._deal, files, split)
         reading = self.reading(reconstruction)
+        self._refuse_unknown_pixel(files)
         return bring_in(files, self.structure, reading, deal, into, told, licence_of(self.definition))
+
+    def _refuse_unknown_pixel(self, files: Survey) -> None:
+        """Files say how large their pixels are, or the definition has to."""
+        if self.definition.optics.pixel_um is not None:
+            return
+        for cell in files.cells:
+            try:
+                told = read(next(iter(cell.raw.values())).paths[0]).pixel_um
+            except BadInput:
+                continue
+            if told is None:
+                raise BadInput(_missing(self.definition, ("optics.pixel_um",)))
+            return
 
     def _deal(self, files: Survey, split: SplitSettings, cells: Sequence[str]) -> Split:
         """As the definition says which cell is for what; else as its publisher; else by the study's shares."""
@@ -94,6 +112,27 @@ class Dataset:
         return _beside_a_given_test(apart, split, str(self.folder))
 
 
+def storage_of(definition: Definition) -> Storage:
+    """How frames lie in their files, as it says or as is usual."""
+    if definition.storage is not None:
+        return definition.storage
+    many = definition.raw.time_points not in (None, 1)
+    return AS_STORED.model_copy(update={"time": "slowest"}) if many else AS_STORED
+
+
+def stated_of(definition: Definition) -> Stated:
+    """What it says of the microscope."""
+    optics, camera = definition.optics, definition.optics.camera
+    return Stated(
+        optics.pixel_um,
+        optics.numerical_aperture,
+        optics.emission_um,
+        camera.offset if camera else None,
+        camera.gain if camera else None,
+        camera.read_noise if camera else None,
+    )
+
+
 def licence_of(definition: Definition) -> str | None:
     """What a model card may say of the licence of a dataset; None: nobody has said."""
     return definition.licence or (OWN if definition.origin == "own" else None)
@@ -102,6 +141,13 @@ def licence_of(definition: Definition) -> str | None:
 def _known(parts: Split, cells: Sequence[str], name: str) -> Split:
     """A split that was written down, of the cells that can be used."""
     every = {*parts.train, *parts.val, *parts.test}
+    if twice := sorted(
+        cell for cell in every if sum(cell in parts.cells(part) for part in ("train", "val", "test")) > 1
+    ):
+        raise BadInput(
+            f"{name}: its definition has {', '.join(twice[:5])} in two of its `parts`; a cell is to learn from, to "
+            "choose by or sealed, so take it out of all but one"
+        )
     if strangers := sorted(set(cells) - every):
         raise BadInput(
             f"{name}: its definition does not say what {', '.join(strangers[:5])} are for; add them to `parts`, or add "
@@ -119,14 +165,21 @@ def _beside_a_given_test(apart: Mapping[str, str | None], split: SplitSettings, 
     """The publisher's test cells stay the test; the others are dealt out."""
     test = tuple(sorted(cell for cell, part in apart.items() if part == "test"))
     others = sorted(cell for cell, part in apart.items() if part != "test")
-    dealt = split_by_cell(others, split, name)
-    # What would have been a test of our own is learned from as well: one is enough.
-    return Split(train=tuple(sorted((*dealt.train, *dealt.test))), val=dealt.val, test=test)
+    num_val = max(1, round(split.val * len(others)))
+    if len(others) <= num_val:
+        raise BadInput(
+            f"{name}: beside the test that its publisher set apart it has {len(others)} cells, of which {num_val} are "
+            f"to choose by (split.val {split.val:g}), so none is left to learn from; add cells or lower split.val"
+        )
+    shuffled = [str(cell) for cell in np.random.default_rng(split.seed).permutation(others)]
+    train, val = shuffled[num_val:], shuffled[:num_val]
+    return Split(train=tuple(sorted(train)), val=tuple(sorted(val)), test=test)
 
 
 def _missing(definition: Definition, names: tuple[str, ...]) -> str:
     unknown = [name for name in names if name in definition.unknown()]
     return (
-        f"{definition.name}: its definition does not say {', '.join(unknown)}; ask who took the data or try "
-        "sim-models inspect, and write what you find into a copy of it (sim-models data show --yaml)"
+        f"{definition.name}: its definition does not say {', '.join(unknown)}; ask who took the data, or "
+        f"see what sim-models data check finds, and write it into a copy of it (sim-models data show "
+        f"{definition.name} --yaml)"
     )

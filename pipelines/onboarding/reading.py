@@ -23,7 +23,7 @@ from sim_models.images import read
 from sim_models.optics.reconstruct import SCALE, ReconstructionSettings
 from sim_models.sources.checks import SATURATED_SHARE, saturated_share
 from sim_models.sources.listing import Listed
-from sim_models.sources.raw import Contradicted, Declared, read_image, read_raw
+from sim_models.sources.raw import Contradicted, Declared, Raw, read_image, read_raw
 from sim_models.sources.reconstruction import with_reconstructions
 
 UNLIKE = 0.5
@@ -89,10 +89,9 @@ def fields_of(
         Unusable: if nothing can be learned from this cell.
         BadInput: if its files are of another kind than was asked for.
     """
-    taken = [_field(cell, level, structure, reading) for level in cell.raw]
-    given = {
-        level: _reference(cell, level, field, reading) for level, field in zip(cell.raw, taken, strict=True)
-    }
+    stacks = {level: raw_of(listed, reading.declared) for level, listed in cell.raw.items()}
+    taken = [_field(cell, level, stacks[level], structure, reading) for level in cell.raw]
+    given = {level: reference_of(cell, level, stacks[level], reading.declared) for level in cell.raw}
     levels = with_reconstructions(taken, reading.reconstruction)
     for field in levels:
         if "reconstruction" not in field.images:
@@ -142,16 +141,26 @@ def _of_this_cell() -> Iterator[None]:
         raise Unusable(str(refusal)) from None
 
 
-def _field(cell: Cell, level: str, structure: str, reading: Reading) -> Field:
+def raw_of(listed: Listed, declared: Declared) -> Raw:
+    """Raw stacks that stripes can be seen in.
+
+    Raises:
+        Unusable: if they cannot be read, are damaged, dark or saturated.
+        Contradicted: if they are not as declared.
+    """
+    with _of_this_cell():
+        raw = read_raw(listed, declared)
+        refuse_unusable(raw.stacks, listed.where)
+        _refuse_constant(raw.stacks, listed.where)
+    return raw
+
+
+def _field(cell: Cell, level: str, raw: Raw, structure: str, reading: Reading) -> Field:
     """One raw stack above its camera's offset, with its wide-field."""
     path = cell.raw[level].where
-    with _of_this_cell():
-        raw = read_raw(cell.raw[level], reading.declared)
     microscope = microscope_of(raw, reading.stated, path)
     refuse_scale(microscope, (raw.stacks.shape[-2], raw.stacks.shape[-1]), path)
     with _of_this_cell():
-        refuse_unusable(raw.stacks, path)
-        _refuse_constant(raw.stacks, path)
         # Of a series the first stack: fields have no time.
         frames, _ = above_offset(raw.stacks[:1], microscope.camera, reading.stated.offset, path)
     images: dict[str, Image] = {"raw": frames[0], "widefield": frames[0].mean(axis=(0, 1))}
@@ -171,20 +180,27 @@ def _refuse_constant(stacks: Image, path: Path) -> None:
         raise BadInput(f"{path}: every pixel is {stacks.flat[0]}; the camera or the export went wrong")
 
 
-def _reference(cell: Cell, level: str, field: Field, reading: Reading) -> Image | None:
-    """The good image of a level (2 Y, 2 X); None where there is none."""
+def reference_of(cell: Cell, level: str, raw: Raw, declared: Declared, scale: int = SCALE) -> Image | None:
+    """The good image (scale * Y, scale * X) of the first stack of a level; None where there is none.
+
+    Raises:
+        Unusable: if it cannot be read, or holds no image.
+        BadInput: if it is not of that sampling.
+    """
     listed = cell.reference(level)
     if listed is None:
         return None
     with _of_this_cell():
-        data, _ = read_image(listed, reading.declared)
-    image, path = np.squeeze(np.asarray(data)), listed.where
-    rows, columns = (SCALE * length for length in field.image("raw").shape[-2:])
+        data, _ = read_image(listed, declared)
+    image, path, times = np.squeeze(np.asarray(data)), listed.where, len(raw.stacks)
+    if image.ndim == 3 and len(image) == times:
+        image = image[0]
+    rows, columns = (scale * length for length in raw.stacks.shape[-2:])
     if image.shape != (rows, columns):
         shape = " x ".join(map(str, image.shape))
         raise BadInput(
-            f"{path}: is {shape}, but the raw frames of {field.cell} are {rows // SCALE} x {columns // SCALE}, so a "
-            f"reference has {rows} x {columns} pixels; give the image of the same field at twice the sampling"
+            f"{path}: is {shape}, but the raw frames of {cell.name} are {rows // scale} x {columns // scale}, so a "
+            f"reference has {rows} x {columns} pixels; give the image of the same field at {scale} times the sampling"
         )
     if np.iscomplexobj(image) or not np.isfinite(image).all() or np.ptp(image) == 0:
         raise Unusable(

@@ -5,7 +5,8 @@ report.lines()          # for people
 report.as_dict()        # for machines
 """
 
-from sim_models.inspection.doctor import Examined, Known, examine, inspect
+from sim_models.inspection.doctor import Examined, examine, inspect
+from sim_models.inspection.known import Known
 from sim_models.inspection.report import Report
 
 __all__ = ["Examined", "Known", "Report", "examine", "inspect"]

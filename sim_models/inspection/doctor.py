@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim_models.config import BadInput, parse
+from sim_models.config import parse
 from sim_models.field import Microscope
 from sim_models.images import ImageFile, ends_with_mean, read
-from sim_models.inspection.faults import frame_problems, not_an_image
+from sim_models.inspection.faults import below_offset, frame_problems, not_an_image
+from sim_models.inspection.known import Known, contradicted, refuse_nonsense
 from sim_models.inspection.layout import Layout, find_layout
 from sim_models.inspection.light import Noise, measure_noise
 from sim_models.inspection.pattern import Pattern, find_pattern, rounded
@@ -35,21 +36,11 @@ FEW_PHOTONS = 20.0
 LIKELY_GAIN = 0.05, 50.0
 """counts per photo-electron of scientific cameras; beyond, values were averaged, or stretched to the range of a file"""
 
+STACK = "APYX"
+"""axes of a stack whose file says what is angle and what is phase"""
+
 MANY_PHASES, MANY_ANGLES = 3, 2
 """the least that stripes can be told with"""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a person knows of a stack; None where the file or the frames are to say it."""
-
-    angles: int | None = None
-    phases: int | None = None
-    pixel_um: float | None = None
-    numerical_aperture: float | None = None
-    emission_um: float | None = None
-    offset: float | None = None
-    """counts of a dark frame"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ def inspect(path: Path, known: Known | None = None) -> Report:
 
 def examine(path: Path, known: Known) -> Examined:
     """The same, with the frames that were examined. Raises like `inspect`."""
-    _refuse_nonsense(known)
+    refuse_nonsense(known)
     file = read(path)
     report = Report(
         path=str(path), format=file.format, axes=file.axes, shape=file.data.shape, dtype=str(file.data.dtype),
@@ -93,16 +84,6 @@ def examine(path: Path, known: Known) -> Examined:
     return Examined(_verdict(_examine(frames, report, expected, file, known)), frames.astype(np.float32))
 
 
-def _refuse_nonsense(known: Known) -> None:
-    lengths = {"pixel_um": known.pixel_um, "emission_um": known.emission_um}
-    for name, value in {**lengths, "numerical_aperture": known.numerical_aperture}.items():
-        if value is not None and not 0 < value < 100:
-            raise BadInput(f"{name} {value:g} must be above 0 and below 100 (lengths in um)")
-    for name, count in {"angles": known.angles, "phases": known.phases}.items():
-        if count is not None and not 1 <= count <= 100:
-            raise BadInput(f"{name} {count} must be from 1 to 100")
-
-
 def _expected_layout(file: ImageFile, known: Known) -> tuple[int, int] | None:
     """What the user, or else the file, says about angles and phases."""
     if known.angles is not None and known.phases is not None:
@@ -112,12 +93,17 @@ def _expected_layout(file: ImageFile, known: Known) -> tuple[int, int] | None:
         frames = file.data.shape[-3] if file.data.ndim > 2 else 1
         fits = [layout for layout in usual if frames % (layout[0] * layout[1]) == 0]
         return fits[0] if len(fits) == 1 else None
+    if file.axes.endswith(STACK):
+        return file.data.shape[-4], file.data.shape[-3]
     return (file.data.shape[0], file.data.shape[1]) if file.axes.startswith("AP") else None
 
 
 def _frames(file: ImageFile, report: Report, expected: tuple[int, int] | None) -> tuple[NDArray[Any], Report]:
     """The frames (F, Y, X) of one stack in the file, without a trailing mean of the others."""
     data = file.data
+    if file.axes.endswith(STACK) and data.ndim > 4:
+        # Several of our own stacks: one list of frames each.
+        data = data.reshape(*data.shape[:-4], -1, *data.shape[-2:])
     if file.axes.startswith("AP"):
         data = data.reshape(-1, *data.shape[2:])
     elif data.ndim > 3:
@@ -144,7 +130,7 @@ def _examine(
     frames: NDArray[Any], report: Report, expected: tuple[int, int] | None, file: ImageFile, known: Known
 ) -> Report:
     integer = bool(np.issubdtype(frames.dtype, np.integer) or (frames == np.round(frames)).all())
-    problems = frame_problems(frames)
+    problems = (*frame_problems(frames), *below_offset(frames, known.offset))
     counts = frames.astype(np.float32)
     noise = measure_noise(counts, integer)
     report = replace(report, saturated_share=saturated_share(frames), problems=problems)
@@ -160,7 +146,7 @@ def _examine(
         angles=layout.angles,
         phases=layout.phases,
         evidence=(*report.evidence, *layout.evidence),
-        problems=(*report.problems, *layout.problems),
+        problems=(*report.problems, *layout.problems, *contradicted(known, layout.angles, layout.phases)),
     )
     return report if report.problems else _with_stripes(counts, layout, expected, file, known, report)
 
@@ -212,7 +198,7 @@ def _with_stripes(
     if report.furthest_px > MOVED_PX:
         told = f"the specimen moved by {report.furthest_px:.1f} px between angles, or is another in each"
         report = _with_evidence(report, told)
-    stored_otherwise = report.axes.startswith("AP") and grouping.order == "phase-major"
+    stored_otherwise = "AP" in report.axes and grouping.order == "phase-major"
     if expected and (stored_otherwise or (grouping.angles, grouping.phases) != expected):
         problem = f"stated are {expected[0]} angles x {expected[1]} phases, but the frames say {grouping}"
         report = replace(report, problems=(problem,))

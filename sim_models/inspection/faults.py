@@ -15,6 +15,10 @@ DARK = 0.1
 """a frame with less than this share of the usual brightness is called dark"""
 
 
+LARGEST, SMALLEST_RANGE = 1e12, 1e-9
+"""beyond these, powers of values are no longer told by 32-bit floats"""
+
+
 def not_an_image(file: ImageFile) -> str | None:
     """Why a file holds nothing that could be examined; None where it does."""
     if file.data.dtype == bool:
@@ -29,7 +33,16 @@ def not_an_image(file: ImageFile) -> str | None:
         return f"{int((~np.isfinite(file.data)).sum())} pixels are NaN or infinite; export the stack again"
     if np.ptp(file.data) == 0:
         return f"every pixel is {file.data.flat[0]}; the camera or the export went wrong"
+    if (largest := float(np.abs(file.data).max())) > LARGEST or np.ptp(file.data) < SMALLEST_RANGE:
+        return f"values of up to {largest:.3g} are those of no camera; scale them and export the stack again"
     return None
+
+
+def below_offset(frames: NDArray[Any], offset: float | None) -> tuple[str, ...]:
+    """Whether frames (F, Y, X) in counts have no light above the offset that is stated, if one is."""
+    if offset is None or (mean := float(frames.mean(dtype=np.float64))) > offset:
+        return ()
+    return (f"on average ({mean:.4g} counts) no brighter than the offset, {offset:g}; check the offset",)
 
 
 def frame_problems(frames: NDArray[Any]) -> tuple[str, ...]:
