@@ -62,8 +62,10 @@ def _new_cells(gathered: Gathered, home: Path) -> list[str]:
         BadInput: if one is there with other content.
     """
     new = []
+    levels = {level for cell in gathered.raw for level in gathered.files(cell)}
+    stored = {level: _stored(home / level) for level in levels}
     for cell in sorted(gathered.raw):
-        there = {level: _there(home / level, cell) for level in gathered.files(cell)}
+        there = {level: stored[level].get(cell) for level in gathered.files(cell)}
         if not any(there.values()):
             new.append(cell)
             continue
@@ -76,9 +78,9 @@ def _new_cells(gathered: Gathered, home: Path) -> list[str]:
     return new
 
 
-def _there(level: Path, cell: str) -> Path | None:
-    found = [path for path in level.glob("*") if stem(path) == cell] if level.is_dir() else []
-    return found[0] if found else None
+def _stored(level: Path) -> dict[str, Path]:
+    """What lies in a folder, by cell; each folder is listed once, however many cells there are."""
+    return {stem(path): path for path in level.iterdir()} if level.is_dir() else {}
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -3,11 +3,14 @@
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pipelines.datasets.gathering import Gathered
+from pipelines.shared.side_by_side import in_order
 from sim_models.config import BadInput
 from sim_models.field import FrameOrder
 from sim_models.inspection import Known, Report, inspect
@@ -50,16 +53,18 @@ def examine(
     """
     reports: dict[str, list[Report]] = {}
     left_out: dict[str, str] = {}
-    for cell, levels in gathered.raw.items():
-        try:
-            reports[cell] = [_looked_at(path, known, told) for path in levels.values()]
-        except BadInput as refusal:
-            left_out[cell] = str(refusal)
-            continue
-        if reason := _unusable(reports[cell]):
-            left_out[cell] = reason
-            if not keep:
-                del reports[cell]
+    look = partial(_looked_at, known)
+    with closing(in_order(look, [list(levels.values()) for levels in gathered.raw.values()])) as looks:
+        for cell, seen in zip(gathered.raw, looks, strict=True):
+            for _ in gathered.levels:
+                told()
+            if isinstance(seen, str):
+                left_out[cell] = seen
+                continue
+            if reason := _unusable(seen):
+                left_out[cell] = reason
+            if reason is None or keep:
+                reports[cell] = seen
     usable = [report for each in reports.values() for report in each]
     if not usable:
         reasons = "; ".join(f"{cell}: {reason}" for cell, reason in list(left_out.items())[:3])
@@ -69,10 +74,12 @@ def examine(
     return _common(usable, known, order, left_out)
 
 
-def _looked_at(path: Path, known: Known, told: Callable[[], None]) -> Report:
-    report = inspect(path, known)
-    told()
-    return report
+def _looked_at(known: Known, levels: Sequence[Path]) -> list[Report] | str:
+    """Reports on the stacks of a cell, or why they cannot be read."""
+    try:
+        return [inspect(path, known) for path in levels]
+    except BadInput as refusal:
+        return str(refusal)
 
 
 def _unusable(levels: Sequence[Report]) -> str | None:
