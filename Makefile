@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup repro submit test test-cluster test-tutorial test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer benchmark-scale verdicts benchmark-recon recon-runner clean benchmark-throughput
+.PHONY: help setup repro submit test test-cluster test-tutorial test-faults check ui cluster cluster-stop benchmark benchmark-small benchmark-transfer benchmark-scale verdicts benchmark-recon recon-runner clean benchmark-throughput benchmark-data
 
 VENV := .venv
 READY := $(VENV)/.ready
@@ -67,6 +67,9 @@ benchmark-transfer: $(READY)  ## the search for freeze ranges beside trying ever
 
 benchmark-scale: $(READY)  ## registry, tracking and DVC with 10^4 versions, 10^5 runs, 10^5 files; writes docs/benchmark_scale.md
 	@$(IN_VENV) python benchmarks/scale/bench.py $(if $(PARTS),--only $(PARTS)) $(if $(FILES),--files $(FILES))
+
+benchmark-data: $(READY)  ## DVC with 1,000 cells to S3 and back, one cell more, patches; ARGS="--cells 100"; writes docs/benchmark_data.md
+	@$(IN_VENV) python benchmarks/data/bench.py $(ARGS)
 
 benchmark-throughput: $(READY)  ## how fast networks train, and how long they wait for data; ARGS="--ray --workers 2"; writes docs/benchmark_throughput.md
 	@$(IN_VENV) python benchmarks/throughput/bench.py $(ARGS) --out docs/benchmark_throughput.md

@@ -4,11 +4,14 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pipelines.datasets.gathering import Gathered
+from pipelines.shared.side_by_side import in_order
 from sim_models.config import BadInput
 from sim_models.field import FrameOrder
 from sim_models.inspection import Known, Report, inspect
@@ -60,16 +63,19 @@ def examine(
     """
     reports: dict[str, list[Report]] = {}
     left_out: dict[str, str] = {}
-    for cell, levels in gathered.raw.items():
-        try:
-            reports[cell] = [_looked_at(path, known, told) for path in levels.values()]
-        except BadInput as refusal:
-            left_out[cell] = str(refusal)
-            continue
-        apart = all(report.angles is not None for report in reports[cell])
-        if (reason := _unusable(reports[cell])) and not (keep and apart):
-            left_out[cell] = reason
-            del reports[cell]
+    look = partial(_looked_at, known)
+    with closing(in_order(look, [list(levels.values()) for levels in gathered.raw.values()])) as looks:
+        for cell, seen in zip(gathered.raw, looks, strict=True):
+            for _ in gathered.levels:
+                told()
+            if isinstance(seen, str):
+                left_out[cell] = seen
+                continue
+            apart = all(report.angles is not None for report in seen)
+            if (reason := _unusable(seen)) and not (keep and apart):
+                left_out[cell] = reason
+            else:
+                reports[cell] = seen
     usable = [report for each in reports.values() for report in each]
     if not usable:
         reasons = "; ".join(f"{cell}: {reason}" for cell, reason in list(left_out.items())[:3])
@@ -77,10 +83,12 @@ def examine(
     return _common(usable, known, order, left_out, usual_um)
 
 
-def _looked_at(path: Path, known: Known, told: Callable[[], None]) -> Report:
-    report = inspect(path, known)
-    told()
-    return report
+def _looked_at(known: Known, levels: Sequence[Path]) -> list[Report] | str:
+    """Reports on the stacks of a cell, or why they cannot be read."""
+    try:
+        return [inspect(path, known) for path in levels]
+    except BadInput as refusal:
+        return str(refusal)
 
 
 def _unusable(levels: Sequence[Report]) -> str | None:

@@ -12,6 +12,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ import sim_models
 from pipelines.onboarding.cells import Cell, Survey
 from pipelines.onboarding.reading import Reading, Unusable, fields_of, light_of
 from pipelines.shared.brought import BROUGHT, Brought
+from pipelines.shared.side_by_side import in_order
 from pipelines.shared.stage import digest, whole_folder
 from sim_models.config import BadInput, Settings
 from sim_models.sources import ome_fields
@@ -83,24 +86,34 @@ def bring_in(
             f"the reference of the others; '{brightest}' itself is not learned from"
         )
     how = digest(repr(reading), repr(brightest), structure, *_texts(CODE))
-    with whole_folder(into) as partial:
-        for number, cell in enumerate(files.cells):
-            key = _key(cell, how)
-            try:
-                source = _taken_over(into / cell.name, partial / cell.name, key)
-                if source is None:
-                    source = _brought(cell, structure, reading, brightest, partial, key)
-            except Unusable as reason:
-                left_out[cell.name] = str(reason)
-            else:
-                sources[cell.name] = source
-                notes += source.doubts
-            told(number + 1, len(files.cells))
+    with whole_folder(into) as folder:
+        work = partial(_one, structure, reading, brightest, how, into, folder)
+        with closing(in_order(work, files.cells)) as results:
+            for number, (cell, source) in enumerate(zip(files.cells, results, strict=True)):
+                if isinstance(source, str):
+                    left_out[cell.name] = source
+                else:
+                    sources[cell.name] = source
+                    notes += source.doubts
+                told(number + 1, len(files.cells))
         _refuse_few(files.layout.folder, list(sources), left_out)
-        Prepared.seal(partial, structure, deal(list(sources)))
+        Prepared.seal(folder, structure, deal(list(sources)))
         brought = Brought(left_out=left_out, notes=tuple(notes), licence=licence)
-        (partial / BROUGHT).write_text(brought.model_dump_json(indent=2) + "\n")
+        (folder / BROUGHT).write_text(brought.model_dump_json(indent=2) + "\n")
     return brought
+
+
+def _one(
+    structure: str, reading: Reading, brightest: str | None, how: str, into: Path, folder: Path, cell: Cell
+) -> _Source | str:
+    """A cell in `folder`, as it is in `into` already or else made now; or why it cannot be used."""
+    key = _key(cell, how)
+    try:
+        return _taken_over(into / cell.name, folder / cell.name, key) or _brought(
+            cell, structure, reading, brightest, folder, key
+        )
+    except Unusable as reason:
+        return str(reason)
 
 
 def _brought(

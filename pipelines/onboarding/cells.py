@@ -64,10 +64,10 @@ def survey(layout: LayoutSettings, structure: str | None = None) -> Survey:
         raise BadInput(f"{layout.folder}: has no structure '{structure}'; there are {', '.join(found)}")
     meant = next(iter(named), None)
     chosen = [each for each in listed if each.structure in (None, meant)]
-    cells = [
-        cell_of(name, [each for each in chosen if each.cell == name])
-        for name in dict.fromkeys(each.cell for each in chosen)
-    ]
+    images: dict[str, list[Listed]] = {}
+    for each in chosen:
+        images.setdefault(each.cell, []).append(each)
+    cells = [cell_of(name, of) for name, of in images.items()]
     cells = sorted((cell for cell in cells if cell.raw), key=lambda cell: cell.name)
     if not cells:
         raise BadInput(f"{layout.folder}: holds no raw stacks; check folder and layout")

@@ -29,15 +29,15 @@ PR_SET_PDEATHSIG = 1
 
 def run(stage: Callable[..., None]) -> None:
     """Call a stage with the arguments of the command line, as its file's entry point."""
-    _end_with_parent()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_with_parent(signal.SIGTERM)
     sys.exit(exit_code(lambda: stage(*sys.argv[1:])))
 
 
-def _end_with_parent() -> None:
+def end_with_parent(by: signal.Signals) -> None:
     """A killed `dvc` takes its stage along: nobody waits for an orphan's result, and it would block the next run."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
 
 
 def exit_code(work: Callable[[], None]) -> int:

@@ -136,6 +136,7 @@ BESIDE = {
     "sim_models.config": "refuses settings; those it lets through are what stands in params.yaml, which is watched",
     "pipelines.shared.params": "the same",
     "pipelines.shared.stage": "where things lie, and that they appear whole or not at all",
+    "pipelines.shared.side_by_side": "on which processor something is computed, and it is the same on each",
     "pipelines.shared.logbook": "tells MLflow of a study, of which no file of a stage is made",
     "sim_models.tracking": "tells MLflow of a result; what is registered depends on it, and watches all",
     "sim_models.onnx_network": "of compressed models, and no stage makes or uses one",

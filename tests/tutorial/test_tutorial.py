@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,10 @@ def copy(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if source.exists() or source.is_symlink():
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, home / name, follow_symlinks=False)
-    (home / ".venv").symlink_to(repository / ".venv")
+    # Of its own but for its programs, and ready: `make setup` would point the one we run in to this copy.
+    (home / ".venv").mkdir()
+    (home / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
+    (home / ".venv" / ".ready").touch()
     params = home / "studies" / "own_stacks" / "params.yaml"
     text = params.read_text()
     for long, short in SMALLER.items():
