@@ -110,6 +110,7 @@ def test_a_dataset_goes_to_a_colleague_and_grows_by_one_cell(
     same(5)
 
 
+@pytest.mark.faults  # not that anything is killed, but it takes two minutes
 def test_the_benchmark_of_many_cells_runs_with_few(repository: Path, tmp_path: Path) -> None:
     """`make benchmark-data` with eight cells; it serves a store of its own."""
     script = repository / "benchmarks" / "data" / "bench.py"

@@ -33,7 +33,7 @@ from pipelines.own_study.study_settings import DEFAULTS, Changes, fitted, read_s
 from pipelines.registry.own import OwnStudy, TransferRecord
 from pipelines.registry.registering import Candidate
 from pipelines.shared.brought import Brought
-from pipelines.shared.stage import digest, exit_code
+from pipelines.shared.stage import REFUSED, digest, exit_code
 from sim_models.config import BadInput
 from sim_models.field import Field, FrameOrder
 from sim_models.restorer import Restorer
@@ -50,6 +50,7 @@ from sim_models.transfer.trials import Trials
 
 Run = Callable[..., Any]
 TINY = ("--steps", "10", "--finetune-steps", "4", "--trials", "3", "--seeds", "1", "--cells", "1")
+OWN = ("--licence", "own")
 OPTICS = Stated(0.065, 1.4, 0.525, 100.0, 2.0, None)
 
 
@@ -412,6 +413,11 @@ def test_the_chosen_model_is_registered_as_a_candidate(
     assert "registered before" in capfd.readouterr().out
 
 
+def test_no_licence_no_model(ended: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    assert ended.call(*TINY, "--register", "sim-unlicensed") == REFUSED
+    assert "nobody has said under which licence" in capfd.readouterr().err
+
+
 def test_a_registration_that_was_killed_makes_no_second_version(
     ended: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,9 +427,9 @@ def test_a_registration_that_was_killed_makes_no_second_version(
     with monkeypatch.context() as patch:
         patch.setattr(Candidate, "describe", killed)
         with pytest.raises(SystemExit):
-            ended.call(*TINY, "--register", "sim-killed")
+            ended.call(*TINY, "--register", "sim-killed", *OWN)
     assert ended.record.registered != "sim-killed version 1"
-    assert ended.call(*TINY, "--register", "sim-killed") == 0
+    assert ended.call(*TINY, "--register", "sim-killed", *OWN) == 0
     assert ended.record.registered == "sim-killed version 1"
     (version,) = ended.registry.versions("sim-killed")
     assert "sim.gate" in version.tags
@@ -453,7 +459,7 @@ def test_a_version_is_promoted_by_its_study_and_a_worse_one_refused(
     ended: Home, spoiled: Callable[[str, int], int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     name = "sim-judged"
-    assert ended.call(*TINY, "--register", name) == 0
+    assert ended.call(*TINY, "--register", name, *OWN) == 0
     before = ended.opened()
     assert ended.promote(name, 1) == 0
     assert f"{name} version 1 is champion; gate: " in capfd.readouterr().out
@@ -534,7 +540,7 @@ def test_champions_that_fit_are_sources_that_nobody_has_to_name(
     monkeypatch.chdir(ended.folder)
     registry = Registry(f"sqlite:///{ended.folder / 'mlflow.db'}")
     if registry.holder("sim-discs", "candidate") is None:
-        assert ended.call(*TINY, "--register", "sim-discs") == 0
+        assert ended.call(*TINY, "--register", "sim-discs", *OWN) == 0
     client_of(registry.uri).set_registered_model_alias("sim-discs", "champion", "1")  # as by hand
     found = {each.name: each for each in choosing.champions(tmp_path / "sources")}
     champion = found["sim-discs version 1"]
