@@ -25,12 +25,16 @@ Name = Annotated[str, typer.Argument(help="Name of a dataset, or a definition fi
 
 
 @app.command("list")
-def list_(into: Into = PUBLIC, as_json: Json = False) -> None:
+def list_(
+    into: Into = PUBLIC,
+    as_json: Json = False,
+    unknown: Annotated[bool, typer.Option("--unknown", help="Name all that is not known of each.")] = False,
+) -> None:
     """Print every dataset: structures and cells, size, licence, what is not known, where it was fetched."""
     from pipelines.datasets.listing import rows, rows_in_lines
 
     found = rows(into)
-    print(json.dumps(found, indent=2) if as_json else "\n".join(rows_in_lines(found)))
+    print(json.dumps(found, indent=2) if as_json else "\n".join(rows_in_lines(found, unknown)))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The datasets there are, one line for each."""
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from pipelines.datasets.pages import cells_of, size_of
@@ -10,6 +11,8 @@ from sim_models.datasets.cells import in_words
 from sim_models.datasets.definition import Definition
 from sim_models.datasets.receipt import read_receipt
 
+WIDTH = 110
+"""of the names of what is not known"""
 COLUMNS = ("name", "structures and cells", "size", "licence", "not known", "fetched")
 
 
@@ -18,14 +21,20 @@ def rows(into: Path) -> list[dict[str, Any]]:
     return [_row(datasets.find(name), into / name) for name in datasets.names()]
 
 
-def rows_in_lines(found: list[dict[str, Any]]) -> list[str]:
-    """The same in columns, for people."""
+def rows_in_lines(found: list[dict[str, Any]], unknown: bool) -> list[str]:
+    """The same in columns, for people; with `unknown` the names of all that is not known below each."""
     table = [COLUMNS, *(_shown(row) for row in found)]
     widths = [max(len(line[column]) for line in table) for column in range(len(COLUMNS) - 1)]
-    return [
+    lines = [
         "  ".join([*(cell.ljust(w) for cell, w in zip(line, widths, strict=False)), line[-1]]).rstrip()
         for line in table
     ]
+    if not unknown:
+        return lines
+    named = [
+        fill(f"    not known: {', '.join(row['unknown'])}", WIDTH, subsequent_indent=" " * 6) for row in found
+    ]
+    return [lines[0], *(line for pair in zip(lines[1:], named, strict=True) for line in pair)]
 
 
 def fetched_state(folder: Path) -> str | None:

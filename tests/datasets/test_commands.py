@@ -57,6 +57,8 @@ def test_the_pages_are_those_of_the_definitions(repository: Path) -> None:
 def test_list(run: Run) -> None:
     code, out, err = run("list")
     assert (code, err, len(out.splitlines())) == (0, "", 1 + len(datasets.names()))
+    named = run("list", "--unknown")[1]
+    assert "not known: structures.ccps, raw.order, storage, optics.numerical_aperture" in named
     rows = json.loads(run("list", "--json")[1])
     assert [row["name"] for row in rows] == datasets.names()
     assert rows[0]["bytes"] == 1_176_589_094
