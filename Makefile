@@ -37,7 +37,7 @@ test-tutorial: $(READY)  ## run the commands of docs/tutorial.md, on made-up cel
 	@$(IN_VENV) pytest tests/tutorial
 
 test-faults: $(READY)  ## kill studies, workers, nodes, drivers and servers; all must come to the same (a quarter of an hour)
-	@$(IN_VENV) pytest tests/faults tests/cluster tests/training -m faults
+	@$(IN_VENV) pytest tests tests/faults tests/cluster -m faults
 
 check: $(READY)  ## lint, types, and which room may import which
 	@$(IN_VENV) ruff check . && ruff format --check . && mypy && lint-imports

@@ -44,6 +44,7 @@ class Part:
     structure: str
     prepared: Prepared
     data_version: str
+    levels: list[str]
 
 
 def main() -> None:
@@ -101,7 +102,7 @@ def _called(structures: dict[str, str], table: pd.DataFrame) -> "pd.Series[str]"
 
 def _model(params: Params, key: str) -> ModelStory:
     restorer, scores = Restorer.load(MODELS / key), _scores("models", key)
-    levels, registered = _levels(params.model(key).structure), _registered(key)
+    levels, registered = _levels(params, params.model(key).structure), _registered(key)
     panels = _panels("models", key, levels)
     curve = pd.read_csv(REPORTS / "curves" / f"{key}.csv")
     return ModelStory(
@@ -117,7 +118,7 @@ def _model(params: Params, key: str) -> ModelStory:
 
 def _transfer(params: Params, key: str) -> Story:
     study = read_study(TRANSFERS / key / "study.json")
-    levels = _levels(params.transfer(key).structure)
+    levels = _levels(params, params.transfer(key).structure)
     story = tell(
         key,
         sentences.plain(params.model(study.source).structure),
@@ -144,7 +145,8 @@ def _parts(params: Params) -> list[Part]:
     used += [transfer.structure for transfer in params.transfers.values()]
     folders = {structure: DATA / "fields" / structure for structure in used}
     return [
-        Part(structure, Prepared.open(folder), data_version(folder)) for structure, folder in folders.items()
+        Part(structure, Prepared.open(folder), data_version(folder), _levels(params, structure))
+        for structure, folder in folders.items()
     ]
 
 
@@ -157,9 +159,12 @@ def _family(registered: Sequence[Registered]) -> dict[str | None, list[Registere
     return family
 
 
-def _levels(structure: str) -> list[str]:
-    """Light levels from low to high."""
-    return Prepared.open(DATA / "fields" / structure).levels
+def _levels(params: Params, structure: str) -> list[str]:
+    """Light levels of a structure or dataset, from low to high."""
+    if params.under(structure) in params.datasets:
+        return Prepared.open(DATA / "fields" / structure).levels
+    levels = params.acquisition.levels
+    return sorted(levels, key=levels.__getitem__)
 
 
 def _scores(kind: str, key: str) -> pd.DataFrame:

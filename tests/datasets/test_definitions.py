@@ -68,7 +68,7 @@ WRONG = [
     ({"splits": {"x": {"sets": {"train": "5-1"}, "source": "s"}}}, "runs backwards"),
     ({"files": [file_of(b"1", "a/b", "https://example.org")]}, "no plain file name"),
     ({"files": [file_of(b"1", "fetched.json", "https://example.org")]}, "no plain file name"),
-    ({"files": [file_of(b"1", "a", "https://u:p@example.org")]}, "neither user nor password"),
+    ({"files": [file_of(b"1", "a", "https://u:" + "p@example.org")]}, "neither user nor password"),
     ({"files": [file_of(b"1", "a", "ftp://example.org")]}, "is not https"),
     ({"files": [file_of(b"1", "a", "https://figshare.com/ndownloader/files/1")]}, "empty challenge"),
     ({"files": [file_of(b"1", "a", "https://example.org", md5="xyz")]}, "md5"),

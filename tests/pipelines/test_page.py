@@ -38,8 +38,9 @@ QUALITY = {
 """PSNR of each arm at low light (dB); classical SIM gains most from light"""
 
 
-NUM_STORIES = 5
-"""three models and two transfers, each with a picture for two light levels"""
+NUM_MODELS, NUM_TRANSFERS = 3, 1
+NUM_STORIES = NUM_MODELS + NUM_TRANSFERS
+"""of the study in params.yaml, each with a picture for two light levels"""
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +222,7 @@ def test_the_page_asks_for_nothing_from_outside(page: str) -> None:
 def test_what_draws_interactive_figures_stands_in_the_page_once_before_its_end(page: str) -> None:
     assert page.count("Plotly.react(box") == 1
     numbers = re.findall(r'<script type="application/json">(.*?)</script>', page, flags=re.DOTALL)
-    assert len(numbers) == page.count('class="plot"') == 3 * 2 + 1
+    assert len(numbers) == page.count('class="plot"') == 3 * NUM_TRANSFERS + 1
     assert all(set(json.loads(each)) == {"data", "layout"} for each in numbers)
     assert page.rindex('class="plot"') < page.index("Plotly.react(box")
 

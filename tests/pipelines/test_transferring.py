@@ -414,7 +414,8 @@ def test_the_chosen_model_is_registered_as_a_candidate(
 
 
 def test_no_licence_no_model(ended: Home, capfd: pytest.CaptureFixture[str]) -> None:
-    assert ended.call(*TINY, "--register", "sim-unlicensed") == REFUSED
+    given = ["--source", "model", "--target", ended.target, "--settings", "settings.yaml", *TINY]
+    assert ended._run("transfer", *given, "--out", "unlicensed", "--register", "sim-unlicensed") == REFUSED
     assert "nobody has said under which licence" in capfd.readouterr().err
 
 
@@ -568,6 +569,7 @@ def test_a_dry_run_says_what_it_would_take(
     assert not (home.folder / "out" / "study.json").exists()
 
 
+@pytest.mark.faults
 def test_a_killed_study_goes_on_where_it_stood(
     make_home: Callable[[], Home], ended: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

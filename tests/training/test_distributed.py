@@ -144,6 +144,7 @@ def test_a_fault_that_comes_every_time_ends_training_and_keeps_what_there_is(
     assert diary.steps()[-3:] == [4, 6, 8], "it goes on from the last checkpoint"
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_relative_folder_behind_a_link_keeps_what_it_has(
     job: Job, diary: Diary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

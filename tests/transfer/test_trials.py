@@ -199,6 +199,7 @@ def test_a_mistake_in_a_job_is_told_as_such(fine_tune: Job, tmp_path: Path) -> N
         Trials(tmp_path / "kept").finish([with_training(fine_tune, crop_px=18)])
 
 
+@pytest.mark.faults
 def test_a_killed_driver_repeats_nothing_that_ended_and_leaves_no_trace(
     fine_tune: Job, tmp_path: Path
 ) -> None:
