@@ -208,7 +208,7 @@ def test_a_gain_no_camera_has_is_told(tmp_path: Path) -> None:
 
 def test_nonsense_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.ome.tif", camera(expected_stack(3, 3, 200)))
-    for known in (Known(pixel_um=-1), Known(angles=0), Known(numerical_aperture=0.0)):
+    for known in (Known(pixel_um=-1), Known(angles=0), Known(numerical_aperture=0.0), Known(offset=math.nan)):
         with pytest.raises(BadInput, match="must be"):
             inspect(path, known)
 

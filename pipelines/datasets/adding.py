@@ -122,6 +122,8 @@ def _lines(
     yield from found.told
     for cell, reason in found.left_out.items():
         yield f"left out (--keep takes it along if it can be read): {cell}: {reason}"
+    if found.left_out:
+        yield "what is left out is not judged by either: scores will be those of the clearer cells"
     if (parts := definition.parts) is not None:
         counts = " / ".join(f"{len(parts.cells(part))} {part}" for part in PARTS)
         yield f"split by cell: {counts}{'; cells that were there stay where they were' if earlier else ''}"

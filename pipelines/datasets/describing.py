@@ -31,8 +31,8 @@ def described(options: Options, found: Found, gathered: Gathered, cells: Sequenc
     parts = None if len(cells) < FEWEST_CELLS else split_by_cell(cells, options.split, options.name)
     values: dict[str, Any] = {
         "name": options.name,
-        "title": f"{options.seen}, own stacks",
-        "origin": "own" if own else "public",
+        "title": f"{options.seen}: stacks added by sim-models data add",
+        "origin": "own" if own else "unstated" if options.licence is None else "public",
         "structures": {options.seen: len(cells)},
         "licence": None if own else options.licence,
         "licence_from": None if own or options.licence is None else STATED,
@@ -40,7 +40,7 @@ def described(options: Options, found: Found, gathered: Gathered, cells: Sequenc
         "raw": _raw(found),
         "storage": {"rows": "top-down", "transposed": False, "time": "one"},
         "targets": {
-            "scale": 2,
+            "scale": 2 if gathered.references else None,
             "files": {"reference": "reference"} if gathered.references else {},
             "never": [],
         },
@@ -96,7 +96,7 @@ def licensed(earlier: Definition, options: Options, file: Path) -> Definition:
     own = options.licence == OWN
     origin, licence = ("own", None) if own else ("public", options.licence)
     said = options.licence is not None
-    if said and (earlier.licence, earlier.origin) == (None, "public"):
+    if said and (earlier.licence, earlier.origin) == (None, "unstated"):
         stated = None if own else STATED
         return earlier.model_copy(update={"origin": origin, "licence": licence, "licence_from": stated})
     if said and (earlier.licence, earlier.origin) != (licence, origin):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipelines.onboarding.dataset import licence_of
 from sim_models.datasets.definition import Definition
 
 UNKNOWN = "not known"
@@ -10,10 +11,10 @@ UNKNOWN = "not known"
 
 def may_feed(definition: Definition) -> tuple[bool, str]:
     """Whether a model made of this dataset may be registered, and the sentence that says so."""
-    name, licence = definition.name, definition.licence
-    if licence is not None:
+    name, licence = definition.name, licence_of(definition)
+    if definition.licence is not None:
         return True, f"{name}: {licence}, read in {definition.licence_from}"
-    if definition.origin == "own":
+    if licence is not None:
         return True, f"{name}: declared as one's own, so nobody else's licence is needed"
     return False, (
         f"{name}: no licence is known, so no registered model may be made of it; look at "

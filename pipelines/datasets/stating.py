@@ -8,6 +8,7 @@ from typing import Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
+from sim_models import datasets
 from sim_models.config import BadInput, parse
 from sim_models.datasets.definition import Definition
 from sim_models.field import Camera, FrameOrder
@@ -78,6 +79,10 @@ def refuse_nonsense(options: Options) -> None:
                 f"{what} {word!r}: takes lower-case letters, digits{dash}, the first a letter or digit, as "
                 "'lysosomes_2024'"
             )
+    if options.name in datasets.names():
+        raise BadInput(
+            f"name '{options.name}': is that of a public dataset; choose another, as my-{options.name}"
+        )
     if options.licence not in (None, OWN):
         try:
             canonical = canonicalize_license_expression(str(options.licence))

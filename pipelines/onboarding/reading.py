@@ -1,6 +1,6 @@
 """The images of one cell as fields: checked, above the camera's offset, each level with reference and classical SIM."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,20 @@ from sim_models.sources.reconstruction import with_reconstructions
 
 UNLIKE = 0.5
 """correlation with the wide-field below which a reference may be that of another cell"""
+
+
+LIKE = 0.8
+"""correlation with the wide-field from which a reference is surely that of the cell, and as it should lie"""
+
+SURELY_MORE = 0.2
+"""by how much a turned reference must be more like it to be believed"""
+
+TURNS: Mapping[str, Callable[[Image], Image]] = {
+    "mirrored in y": lambda image: image[::-1],
+    "mirrored in x": lambda image: image[:, ::-1],
+    "turned by half a turn": lambda image: image[::-1, ::-1],
+    "with rows and columns swapped": lambda image: image.T,
+}
 
 
 @dataclass(frozen=True)
@@ -105,13 +119,31 @@ def fields_of(
 
 
 def _doubts(cell: Cell, bright: Field, given: dict[str, Image | None]) -> tuple[str, ...]:
-    reference = given[bright.level]
-    alike = 1.0 if reference is None else squirrel(reference, bright.image("widefield")).rsp
+    reference, widefield = given[bright.level], bright.image("widefield")
+    if reference is None or (alike := squirrel(reference, widefield).rsp) >= LIKE:
+        return ()
+    _refuse_turned(cell, bright, reference, alike)
     if alike >= UNLIKE:
         return ()
     return (
         f"{cell.name}: its reference is hardly like its raw frames (correlation {alike:.2f}); is it of the same cell?",
     )
+
+
+def _refuse_turned(cell: Cell, bright: Field, reference: Image, alike: float) -> None:
+    """Refuse references that lie otherwise than the raw frames, as where one is stored bottom-up and the other not."""
+    fits = {
+        how: squirrel(np.ascontiguousarray(turned, np.float32), bright.image("widefield")).rsp
+        for how, turn in TURNS.items()
+        if (turned := turn(reference)).shape == reference.shape
+    }
+    how = max(fits, key=fits.__getitem__)
+    listed = cell.reference(bright.level)
+    if listed is not None and fits[how] > max(LIKE, alike + SURELY_MORE):
+        raise BadInput(
+            f"{listed.where}: lies {how} against the raw frames of {cell.name} (correlation {fits[how]:.2f}, as it is "
+            f"{alike:.2f}); MRC keeps rows bottom-up and TIFF top-down, so store raw frames and references alike"
+        )
 
 
 def _with_reference(field: Field, reference: Image | None) -> Field:

@@ -77,12 +77,17 @@ def _parts(file: File, cells: tuple[int, ...], folder: Path, line: Line, tell: T
     """Fetch these cells alone, from a server that serves parts; None if none does."""
     for url in file.urls:
         try:
-            remote = RemoteFile(url, line.limits, file.bytes)
+            remote = _remote(url, file, line)
+            with io.BufferedReader(remote, 2**16) as source:
+                kept = _opened(source, file, remote.size, cells, folder, line)
         except Problem as problem:
             tell(f"{file.name}: {host(url)} {problem}")
             continue
-        with io.BufferedReader(remote, 2**16) as source:
-            kept = _opened(source, file, remote.size, cells, folder, line)
+        except BadInput as refusal:
+            if url == file.urls[-1]:
+                raise
+            tell(f"{file.name}: {refusal}")
+            continue
         verified = () if file.bytes is None else ("bytes",)
         return Entry(
             name=file.name,
@@ -95,6 +100,20 @@ def _parts(file: File, cells: tuple[int, ...], folder: Path, line: Line, tell: T
         )
     tell(f"{file.name}: parts of it cannot be had, so the whole of it is fetched to keep these cells")
     return None
+
+
+def _remote(url: str, file: File, line: Line) -> RemoteFile:
+    """A file on a server, which is asked again where it is busy."""
+    limits = line.limits
+    for attempt in range(limits.attempts):
+        try:
+            return RemoteFile(url, limits, file.bytes)
+        except Problem as problem:
+            if not problem.again or attempt + 1 == limits.attempts:
+                raise
+            pause_s = max(problem.wait_s, limits.pause_s * 2**attempt)
+            line.pause(min(pause_s, limits.longest_pause_s))
+    raise AssertionError
 
 
 def _opened(

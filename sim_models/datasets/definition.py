@@ -185,7 +185,7 @@ class Definition(Settings):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     title: str
-    origin: Literal["public", "own"]
+    origin: Literal["public", "own", "unstated"]
     """own: of whoever uses it, who needs nobody's licence"""
     structures: Annotated[dict[Word, Count], Field(min_length=1)]
     """number of cells (or fields) of each"""

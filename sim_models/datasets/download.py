@@ -141,14 +141,16 @@ def in_words(size: int) -> str:
 
 def _from(url: str, file: File, partial: Path, line: Line) -> tuple[Hashes, tuple[str, ...]]:
     """Try one mirror until it gives the file, or has failed too often in a row."""
-    failed, limits = 0, line.limits
+    failed, limits, most = 0, line.limits, _size(partial)
     while True:
         before = _size(partial)
         try:
             _pull(url, file, partial, line)
             return _accept(file, partial, resumed=before > 0)
         except Problem as problem:
-            failed = 0 if _size(partial) >= before + GAIN_BYTES else failed + 1
+            # Beyond what ever came: a file that is wrong is thrown away, and coming again is no gain.
+            failed = 0 if _size(partial) >= most + GAIN_BYTES else failed + 1
+            most = max(most, before, _size(partial))
             if not problem.again or failed >= limits.attempts:
                 raise
             asked = min(problem.wait_s, limits.longest_pause_s)

@@ -235,7 +235,8 @@ class RemoteFile(io.RawIOBase):
             except Problem as problem:
                 if not problem.again or attempt + 1 == self.limits.attempts:
                     raise BadInput(f"{host(self.url)} {problem}") from None
-                time.sleep(max(problem.wait_s, self.limits.pause_s * 2**attempt))
+                pause_s = max(problem.wait_s, self.limits.pause_s * 2**attempt)
+                time.sleep(min(pause_s, self.limits.longest_pause_s))
         raise AssertionError
 
     def _fetched(self) -> bytes:

@@ -158,16 +158,19 @@ def _with_evidence(report: Report, *told: str) -> Report:
 def _with_light(widefield: NDArray[np.float32], noise: Noise, known: Known, report: Report) -> Report:
     darkest, bright = (float(value) for value in np.percentile(widefield, [1, 99.9]))
     offset = darkest if known.offset is None else known.offset
-    if noise.gain and not LIKELY_GAIN[0] < noise.gain < LIKELY_GAIN[1]:
-        each = f"{noise.gain:.3g} counts for each photo-electron"
-        told = f"{each} are those of no camera: the values were averaged or rescaled"
-        report = _with_evidence(report, told)
+    gain = noise.gain
+    if gain and not LIKELY_GAIN[0] < gain < LIKELY_GAIN[1]:
+        each = f"{gain:.3g} counts for each photo-electron, as the noise has it,"
+        told = (
+            f"{each} are those of no camera: the values were averaged or rescaled, and photons are not known"
+        )
+        report, gain = _with_evidence(report, told), None
     return replace(
         report,
         offset_counts=offset,
         light_counts=bright - offset,
-        gain=noise.gain,
-        light_photons=(bright - offset) / noise.gain if noise.gain else None,
+        gain=gain,
+        light_photons=(bright - offset) / gain if gain else None,
     )
 
 

@@ -1,5 +1,6 @@
 """What a person knows of a stack before it is examined."""
 
+import math
 from dataclasses import dataclass
 
 from sim_models.config import BadInput
@@ -28,6 +29,8 @@ def refuse_nonsense(known: Known) -> None:
     for name, value in {**lengths, "numerical_aperture": known.numerical_aperture}.items():
         if value is not None and not 0 < value < 10:
             raise BadInput(f"{name} {value:g} must be above 0 and below 10 (lengths in um)")
+    if known.offset is not None and not (math.isfinite(known.offset) and known.offset >= 0):
+        raise BadInput(f"offset {known.offset:g} must be the counts of a dark frame, not below 0")
     for name, count in {"angles": known.angles, "phases": known.phases}.items():
         if count is not None and not 1 <= count <= 100:
             raise BadInput(f"{name} {count} must be from 1 to 100")

@@ -310,7 +310,7 @@ def test_what_a_person_wrote_into_a_definition_stays(
 ) -> None:
     file = Path("datasets/mine.yaml")
     own = file.read_text().replace("notes: []", "# from the notebook\nnotes:\n- fixed cells").replace(
-        "title: lysosomes, own stacks", "title: HeLa   # of Tuesday"
+        "title: 'lysosomes: stacks added by sim-models data add'", "title: HeLa   # of Tuesday"
     )  # fmt: skip
     file.write_text(own)
     assert add("mine", many).code == 0
@@ -497,6 +497,10 @@ def test_a_folder_of_that_name_that_is_something_else_stays(add: Add, many: Path
 
 
 # ---- what a person says
+
+
+def test_the_name_of_a_public_dataset_is_refused(add: Add, many: Path) -> None:
+    assert "is that of a public dataset" in add("biosr-er", many, *STATED).refused
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 from sim_models.config import BadInput, NotReady
+from sim_models.datasets import download
+from sim_models.datasets.limits import Limits
 from sim_models.datasets.receipt import check
+from sim_models.datasets.web import Problem
 from tests.datasets.conftest import BODY, QUICK, Get, Server, file_of, toy, tree_of
 
 NAME = "stack.tif"
@@ -204,3 +208,30 @@ def test_killed_in_the_middle_it_goes_on(server: Server, get: Get, tmp_path: Pat
     assert server.asked[1][1] is not None
     assert server.asked[1][1] != "bytes=0-"
     assert (folder / NAME).read_bytes() == BODY
+
+
+def test_a_wrong_file_on_a_line_that_breaks_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What comes again after it was thrown away is no gain, however much it is."""
+    asked = []
+    partial = tmp_path / "partial"
+
+    def pull(*_: object) -> None:
+        asked.append(1)
+        assert len(asked) < 50
+        there = partial.stat().st_size if partial.exists() else 0
+        partial.write_bytes(bytes(there + 2 * download.GAIN_BYTES))
+        if there == 0:
+            raise Problem("the connection broke off", again=True)
+
+    def accept(*_: object, **__: object) -> None:
+        partial.unlink()
+        raise Problem("has another checksum", again=True)
+
+    monkeypatch.setattr(download, "_pull", pull)
+    monkeypatch.setattr(download, "_accept", accept)
+    limits = Limits(attempts=3, pause_s=0)
+    line = SimpleNamespace(limits=limits, pause=lambda _: None)
+    with pytest.raises(Problem):
+        download._from("https://a.b/c", None, partial, line)  # type: ignore[arg-type]

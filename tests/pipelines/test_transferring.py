@@ -118,6 +118,17 @@ def test_cells_that_cannot_be_used_are_left_out_and_named(mine: Path, tmp_path: 
         read_in(mine, tmp_path / "fields")
 
 
+def test_references_that_lie_otherwise_than_the_frames_are_refused(mine: Path, tmp_path: Path) -> None:
+    """As where raw frames are MRC, bottom-up, and references TIFF."""
+    for path in (mine / "reference").iterdir():
+        _write(path, tifffile.imread(path)[..., ::-1, :])
+    with pytest.raises(
+        BadInput, match=r"lies mirrored in y against the raw frames of c0 .*store raw frames and"
+    ):
+        read_in(mine, tmp_path / "fields")
+    assert not (tmp_path / "fields").exists()
+
+
 def test_frames_without_stripes_are_left_out(mine: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     for level in ("bright", "dim"):
