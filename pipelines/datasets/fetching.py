@@ -100,9 +100,9 @@ def promised(names: list[str], cells: str | None, into: Path) -> Iterator[str]:
     """
     for definition, numbers in _wanted(names, cells):
         folder = into / definition.name
-        for todo in plan(definition, folder, numbers):
-            file = todo.file
-            if todo.there:
+        for step in plan(definition, folder, numbers):
+            file = step.file
+            if step.there:
                 yield f"{file.name}: is there, and as it was fetched"
                 continue
             size = (

@@ -25,7 +25,7 @@ from sim_models.datasets.receipt import Entry, Receipt, read_receipt, state_of
 
 
 @dataclass(frozen=True)
-class Todo:
+class Step:
     """What a fetch will do about one file."""
 
     file: File
@@ -38,19 +38,19 @@ class Todo:
         return 0 if self.there else (self.file.bytes or 0) * (2 if self.file.unpack else 1)
 
 
-def plan(definition: Definition, folder: Path, cells: tuple[int, ...] | None) -> list[Todo]:
+def plan(definition: Definition, folder: Path, cells: tuple[int, ...] | None) -> list[Step]:
     """What there is to do; nothing is fetched or written.
 
     Raises:
         BadInput: if it cannot be done.
     """
     receipt = refuse(definition, folder, cells)
-    todo = []
+    steps = []
     for file in definition.files:
         entry = receipt.entry(file.name)
         asked = cells if file.cells else None
-        todo.append(Todo(file, entry if entry and entry.holds(asked) and _is_there(folder, entry) else None))
-    return todo
+        steps.append(Step(file, entry if entry and entry.holds(asked) and _is_there(folder, entry) else None))
+    return steps
 
 
 def fetch(
@@ -78,14 +78,14 @@ def fetch(
     refuse(definition, folder, cells)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, limits, tell):
-        todo = plan(definition, folder, cells)
-        todo_bytes = sum(each.needed for each in todo if not cells or not each.file.cells)
-        if todo_bytes:
-            room(folder, todo_bytes, f"fetching {definition.name}", limits)
+        steps = plan(definition, folder, cells)
+        needed_bytes = sum(each.needed for each in steps if not cells or not each.file.cells)
+        if needed_bytes:
+            room(folder, needed_bytes, f"fetching {definition.name}", limits)
         line = Line(limits, report)
         receipt = refuse(definition, folder, cells)
 
-        def work(each: Todo) -> Entry:
+        def work(each: Step) -> Entry:
             if each.there:
                 tell(f"{each.file.name}: is there, and as it was fetched")
                 return each.there
@@ -99,7 +99,7 @@ def fetch(
                 tell(entry.sentence)
 
         try:
-            _all(todo, work, keep, line)
+            _all(steps, work, keep, line)
         except BadInput:
             # What broke off stays for the next fetch; where nothing has come, nothing stays.
             with suppress(OSError):
@@ -159,12 +159,12 @@ def _is_there(folder: Path, entry: Entry) -> bool:
     return "missing" not in states.values()
 
 
-def _all(todo: list[Todo], work: Callable[[Todo], Entry], keep: Callable[[Entry], None], line: Line) -> None:
+def _all(steps: list[Step], work: Callable[[Step], Entry], keep: Callable[[Entry], None], line: Line) -> None:
     """Work on several files at a time; one that fails leaves the others be."""
     failures: list[BadInput] = []
     pool = ThreadPoolExecutor(line.limits.jobs)
     try:
-        for future in as_completed([pool.submit(work, each) for each in todo]):
+        for future in as_completed([pool.submit(work, each) for each in steps]):
             try:
                 keep(future.result())
             except BadInput as failure:

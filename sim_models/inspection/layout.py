@@ -19,8 +19,6 @@ class Layout:
     phases: int | None
     grouping: Grouping | None = None
     """where the frames decide it"""
-    stripes_clear: bool = False
-    """whether stripes stand out under one reading of the frames"""
     evidence: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -62,7 +60,6 @@ def find_layout(frames: NDArray[np.float32], expected: tuple[int, int] | None, l
         angles=winner.angles,
         phases=winner.phases,
         grouping=winner,
-        stripes_clear=by_stripes is not None,
     )
 
 
