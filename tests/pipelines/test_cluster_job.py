@@ -1,6 +1,7 @@
 """What runs on the cluster and how its results come home, with DVC and a remote folder, without Ray."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -41,13 +42,13 @@ stages:
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A person's project, its data pushed, nothing computed."""
-    root = tmp_path / "project"
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person's project, its data pushed to a folder beside it, nothing computed."""
+    root = tmp_path_factory.mktemp("pushed") / "project"
     (root / ".dvc").mkdir(parents=True)
     (root / ".dvc" / "config").write_text(
-        f"[core]\n    remote = lab\n['remote \"lab\"']\n    url = {tmp_path / 'remote'}\n"
+        f"[core]\n    remote = lab\n['remote \"lab\"']\n    url = {root.parent / 'remote'}\n"
     )
     (root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     (root / "raw.txt").write_text("raw")
@@ -56,6 +57,16 @@ def project(tmp_path: Path) -> Path:
     subprocess.run(["git", "init", "-q", str(root)], check=True)
     assert dvc(["add", "-q", "raw.txt"], root, show=False).code == 0
     assert dvc(["push", "-q"], root, show=False).code == 0
+    return root
+
+
+@pytest.fixture
+def project(pushed: Path, tmp_path: Path) -> Path:
+    """A copy of it, and of its remote."""
+    shutil.copytree(pushed.parent, tmp_path, dirs_exist_ok=True)
+    root = tmp_path / "project"
+    config = (root / ".dvc" / "config").read_text()
+    (root / ".dvc" / "config").write_text(config.replace(str(pushed.parent), str(tmp_path)))
     return root
 
 

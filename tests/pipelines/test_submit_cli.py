@@ -1,5 +1,6 @@
 """`sim-models submit` as far as it goes without a cluster: what it tells, what it refuses, and with which exit code."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,13 +18,13 @@ from tests.pipelines.conftest import Outcome
 SERVER = "http://somebody:open-sesame@mlflow.lab:5000"  # pragma: allowlist secret
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with a pipeline and a remote, and a server to log to."""
-    root = tmp_path  # where `run` goes
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a pipeline and a remote."""
+    root = tmp_path_factory.mktemp("committed")
     for name, text in {
         ".gitignore": "/remote/\n/one.txt\n/raw.txt\n",
-        ".dvc/config": f"[core]\n    remote = lab\n['remote \"lab\"']\n    url = {root / 'remote'}\n",
+        ".dvc/config": "[core]\n    remote = lab\n['remote \"lab\"']\n    url = ../remote\n",
         ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
         "requirements.lock": "torch==2.13.0\n",
         "sim_models/__init__.py": "",
@@ -37,9 +38,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     subprocess.run(["git", "add", "-A"], cwd=root, check=True)
     commit = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-qm", "first"]
     subprocess.run(commit, cwd=root, check=True)
+    return root
+
+
+@pytest.fixture
+def project(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it where `run` goes, and a server to log to."""
+    shutil.copytree(committed, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
-    return root
+    return tmp_path
 
 
 def test_a_dry_run_tells_and_does_nothing(run: Callable[..., Outcome], project: Path) -> None:
