@@ -67,7 +67,7 @@ def _cell(gathered: Gathered, name: str) -> Cell:
     good: dict[str | None, Listed] = {}
     if (path := gathered.references.get(name)) is not None:
         good[None] = listed(path, "reference", None)
-    return Cell(name, raw, good, None)
+    return Cell(name, raw, good, {}, None)
 
 
 def _wrong(cell: Cell, declared: Declared, keep: bool) -> str | None:

@@ -11,13 +11,15 @@ from sim_models.sources.split import Part
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its raw stacks by light level, and the good images of it."""
+    """One cell: its raw stacks by light level, and the good images and clean stacks of it."""
 
     name: str
     raw: Mapping[str, Listed]
     """in order of level"""
     references: Mapping[str | None, Listed]
     """by light level; under None one that serves all"""
+    clean: Mapping[str | None, Listed]
+    """raw stacks with much light, likewise"""
     part: Part | None
     """where its publisher has set it apart"""
 
@@ -42,6 +44,11 @@ class Survey:
     def with_references(self) -> bool:
         """Whether good images are there, rather than to be made of the brightest level."""
         return bool(self.cells[0].references)
+
+    @property
+    def with_clean(self) -> bool:
+        """Whether raw stacks with much light are there, that are no light level themselves."""
+        return bool(self.cells[0].clean)
 
 
 def survey(layout: LayoutSettings, structure: str | None = None) -> Survey:
@@ -87,17 +94,20 @@ def cell_of(name: str, images: Sequence[Listed]) -> Cell:
         name,
         raw={each.level or "raw": each for each in images if each.role == "raw"},
         references={each.level: each for each in images if each.role == "reference"},
+        clean={each.level: each for each in images if each.role == "raw_clean"},
         part=parts.pop() if len(parts) == 1 else None,
     )
 
 
 def _refuse_gaps(cells: Sequence[Cell], layout: LayoutSettings) -> None:
-    """Every cell at every level, and either all have references or none has."""
+    """Every cell at every level, and either all have references, or clean stacks, or none has."""
     first = cells[0]
     odd = [
         cell.name
         for cell in cells
-        if set(cell.raw) != set(first.raw) or bool(cell.references) != bool(first.references)
+        if set(cell.raw) != set(first.raw)
+        or bool(cell.references) != bool(first.references)
+        or bool(cell.clean) != bool(first.clean)
     ]
     if odd:
         more = f" and {len(odd) - MOST_NAMED} more" if len(odd) > MOST_NAMED else ""
@@ -105,7 +115,7 @@ def _refuse_gaps(cells: Sequence[Cell], layout: LayoutSettings) -> None:
             f"{layout.folder}: {', '.join(odd[:MOST_NAMED])}{more} lack levels or references that {first.name} has, or "
             "have others; every cell needs the same, so add what is missing or take these cells away"
         )
-    if not first.references and len(first.raw) == 1:
+    if not first.references and not first.clean and len(first.raw) == 1:
         raise BadInput(
             f"{layout.folder}: has one light level ({next(iter(first.raw))}) and no references, so nothing says what a "
             "restored image should be; add a good image of each cell, or a brighter level"

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pipelines.onboarding.cells import Cell, Survey
+from pipelines.onboarding.clean import Moved, as_bright, shift_px
 from pipelines.own_files.stacks import (
     Stated,
     above_offset,
@@ -20,6 +22,7 @@ from sim_models.config import BadInput
 from sim_models.evaluation.squirrel import squirrel
 from sim_models.field import Field, FrameOrder, Image
 from sim_models.images import read
+from sim_models.optics.fourier import block_mean
 from sim_models.optics.reconstruct import SCALE, ReconstructionSettings
 from sim_models.sources.checks import SATURATED_SHARE, saturated_share
 from sim_models.sources.listing import Listed
@@ -32,6 +35,9 @@ UNLIKE = 0.5
 
 LIKE = 0.8
 """correlation with the wide-field from which a reference is surely that of the cell, and as it should lie"""
+
+OFF_PX = 1.0
+"""raw pixels between a reference and its raw frames; programs differ by half of one in where they count from"""
 
 SURELY_MORE = 0.2
 """by how much a turned reference must be more like it to be believed"""
@@ -95,39 +101,113 @@ def light_of(listed: Listed, reading: Reading) -> float | None:
 def fields_of(
     cell: Cell, structure: str, reading: Reading, brightest: str | None
 ) -> tuple[list[Field], tuple[str, ...]]:
-    """The fields of a cell, each with reference and reconstruction, and what is doubtful about them.
+    """The fields of a cell, each with reference, reconstruction and clean frames if there are; and what is doubtful.
 
-    `brightest` names the level whose classical SIM is the reference of the others; None where there are references.
+    Args:
+        cell: its files.
+        structure: what they are called.
+        reading: how they are read.
+        brightest: the level whose frames are the clean ones of the others, and their classical SIM the reference where
+            none is given; None where there are clean frames of their own, or only one level.
 
     Raises:
         Unusable: if nothing can be learned from this cell.
         BadInput: if its files are of another kind than was asked for.
     """
     stacks = {level: raw_of(listed, reading.declared) for level, listed in cell.raw.items()}
-    taken = [_field(cell, level, stacks[level], structure, reading) for level in cell.raw]
-    given = {level: reference_of(cell, level, stacks[level], reading.declared) for level in cell.raw}
-    levels = with_reconstructions(taken, reading.reconstruction)
-    for field in levels:
+    given = {level: reference_of(cell, level, raw, reading.declared) for level, raw in stacks.items()}
+    made = _reconstructed(cell, structure, reading, stacks)
+    bright = max((made[level] for level in stacks), key=_light)
+    fields, doubts = [], _doubts(cell, bright, given[bright.level])
+    for level, reference in given.items():
+        brighter = None if level == brightest else made.get(_brighter(cell, level, brightest))
+        if not cell.references:
+            if brighter is None:
+                continue  # it is the reference of the others, and its noise that of what should come out
+            reference = brighter.image("reconstruction")
+        field = _with_reference(made[level], reference)
+        field, doubt = _with_clean(field, brighter, needed=not cell.references)
+        fields.append(field)
+        doubts += [f"{cell.name}: {doubt}"] if doubt else []
+    return fields, tuple(doubts)
+
+
+def _reconstructed(
+    cell: Cell, structure: str, reading: Reading, stacks: Mapping[str, Raw]
+) -> dict[str, Field]:
+    """Every stack of a cell, those with much light too, each with its classical SIM.
+
+    Raises:
+        Unusable: if one cannot be made.
+    """
+    clean = {_name(key): raw_of(listed, reading.declared) for key, listed in cell.clean.items()}
+    files = {**cell.raw, **{_name(key): listed for key, listed in cell.clean.items()}}
+    taken = [
+        _field(cell.name, level, raw, files[level].where, structure, reading)
+        for level, raw in {**stacks, **clean}.items()
+    ]
+    made = with_reconstructions(taken, reading.reconstruction)
+    for field in made:
         if "reconstruction" not in field.images:
             raise Unusable(f"{field.level}: {field.notes[-1].removeprefix('no reconstruction: ')}")
-    if brightest is not None:
-        made = next(field.image("reconstruction") for field in levels if field.level == brightest)
-        given = dict.fromkeys(cell.raw, made)
-    bright = max(levels, key=lambda field: float(field.image("widefield").mean()))
-    used = [field for field in levels if field.level != brightest]
-    return [_with_reference(field, given[field.level]) for field in used], _doubts(cell, bright, given)
+    return {field.level: field for field in made}
 
 
-def _doubts(cell: Cell, bright: Field, given: dict[str, Image | None]) -> tuple[str, ...]:
-    reference, widefield = given[bright.level], bright.image("widefield")
-    if reference is None or (alike := squirrel(reference, widefield).rsp) >= LIKE:
-        return ()
-    _refuse_turned(cell, bright, reference, alike)
-    if alike >= UNLIKE:
-        return ()
-    return (
-        f"{cell.name}: its reference is hardly like its raw frames (correlation {alike:.2f}); is it of the same cell?",
-    )
+def _brighter(cell: Cell, level: str, brightest: str | None) -> str:
+    """Which stack has the frames of a level with much light; empty where none has."""
+    return _name(level if level in cell.clean else None) if cell.clean else brightest or ""
+
+
+def _name(key: str | None) -> str:
+    """Of clean frames among the light levels of a cell."""
+    return "raw_clean" if key is None else f"raw_clean {key}"
+
+
+def _light(field: Field) -> float:
+    return float(field.image("widefield").mean())
+
+
+def _with_clean(field: Field, brighter: Field | None, needed: bool) -> tuple[Field, str | None]:
+    """A field with the frames of a brighter one as its `raw_clean`; or why these are no such thing.
+
+    Raises:
+        Unusable: if the cell moved between both, and the reference is of the brighter one (`needed`).
+    """
+    if brighter is None:
+        return field, None
+    try:
+        image, how = as_bright(brighter.image("raw"), field.image("raw"))
+    except BadInput as reason:
+        if needed and isinstance(reason, Moved):
+            raise Unusable(f"{field.level}: {reason}") from None
+        return field, f"{field.level} has no clean frames: {reason}"
+    note = f"raw_clean: frames of {brighter.level} {how}"
+    return replace(field.with_images({"raw_clean": image}), notes=(*field.notes, note)), None
+
+
+def _doubts(cell: Cell, field: Field, reference: Image | None) -> list[str]:
+    """What is odd about a reference that was given."""
+    if reference is None:
+        return []
+    widefield = field.image("widefield")
+    found = squirrel(reference, widefield)
+    if found.rsp >= LIKE:
+        moved_px = shift_px(_on_raw_pixels(reference), widefield)
+        told = f"{cell.name}: its reference lies {moved_px:.1f} raw pixels beside its raw frames; register it first"
+        return [told] if moved_px > OFF_PX else []
+    _refuse_turned(cell, field, reference, found.rsp)
+    if found.rsp >= UNLIKE:
+        return []
+    return [
+        f"{cell.name}: its reference is hardly like its raw frames (correlation {found.rsp:.2f}); is it of the same "
+        "cell?"
+    ]
+
+
+def _on_raw_pixels(image: Image) -> Image:
+    fine = torch.from_numpy(np.ascontiguousarray(image, np.float32))
+    coarse: Image = block_mean(fine, SCALE).numpy()
+    return coarse
 
 
 def _refuse_turned(cell: Cell, bright: Field, reference: Image, alike: float) -> None:
@@ -187,9 +267,8 @@ def raw_of(listed: Listed, declared: Declared) -> Raw:
     return raw
 
 
-def _field(cell: Cell, level: str, raw: Raw, structure: str, reading: Reading) -> Field:
+def _field(cell: str, level: str, raw: Raw, path: Path, structure: str, reading: Reading) -> Field:
     """One raw stack above its camera's offset, with its wide-field."""
-    path = cell.raw[level].where
     microscope = microscope_of(raw, reading.stated, path)
     refuse_scale(microscope, (raw.stacks.shape[-2], raw.stacks.shape[-1]), path)
     with _of_this_cell():
@@ -199,7 +278,7 @@ def _field(cell: Cell, level: str, raw: Raw, structure: str, reading: Reading) -
     return Field(
         dataset=structure,
         structure=structure,
-        cell=cell.name,
+        cell=cell,
         level=level,
         images=images,  # type: ignore[arg-type] # these are roles
         microscope=microscope,

@@ -16,6 +16,7 @@ from sim_models.field import Field, Image, Role
 from sim_models.optics.consistency import Consistency
 from sim_models.optics.reconstruct import DEFAULT, ReconstructionSettings
 from sim_models.restorer import Restorer
+from sim_models.sources.prepared import SOME
 from sim_models.sources.reconstruction import reconstructed, stripes_of
 from sim_models.task import Task
 
@@ -68,10 +69,13 @@ def restore(
     """Restore each field with every arm, and with every baseline that its metadata allow.
 
     Where an arm restores raw frames, what is judged is their reconstruction, made with `settings` and the stripes that
-    the noisy frames show.
+    the noisy frames show. A field that has no clean frames, where others have, is itself what those were made of, and
+    is not judged by them.
     """
     task = next(iter(arms.values())).recipe.task
-    for field in fields:
+    role = _role_of_truth(task)
+    judged = [field for field in fields if role not in SOME or role in field.images]
+    for field in judged or fields:
         target = truth_of(field, task)
         images: dict[str, Image] = {name: _judged(each, field, settings) for name, each in arms.items()}
         for name, baseline in BASELINES.items():
@@ -92,13 +96,17 @@ def truth_of(field: Field, task: Task) -> Image:
     Raises:
         BadInput: if the field has no such image.
     """
+    role = _role_of_truth(task)
+    image = field.image(role)
+    return np.asarray(image.mean(axis=(0, 1)), np.float32) if role == "raw_clean" else image
+
+
+def _role_of_truth(task: Task) -> Role:
     if task.gives == "image":
-        return field.image(task.target)  # type: ignore[arg-type] # a task that gives an image names a role
+        return task.target  # type: ignore[return-value] # a task that gives an image names a role
     if task.gives == "frames" or task.input == "reconstruction":
-        return field.image("reference")
-    if task.input == "volume":
-        return field.image("volume_clean")
-    return np.asarray(field.image("raw_clean").mean(axis=(0, 1)), np.float32)
+        return "reference"
+    return "volume_clean" if task.input == "volume" else "raw_clean"
 
 
 def first_frame(field: Field) -> Image:

@@ -22,6 +22,10 @@ SPLIT = "split.json"
 UPSTREAM = "upstream"
 
 
+SOME: frozenset[Role] = frozenset({"raw_clean", "volume_clean"})
+"""roles that not every field needs to have: the brightest level is what they are made of"""
+
+
 class _Record(Settings):
     """What `split.json` holds."""
 
@@ -84,11 +88,23 @@ class Prepared:
         return found
 
     def roles(self, parts: Sequence[Part]) -> set[Role]:
-        """The images that every field of these parts has; no file is opened."""
-        cells = {cell for part in parts for cell in self.split.cells(part)}
-        homes = [home for home in self.folder.glob("*/*") if home.parent.name in cells and home.is_dir()]
-        found = [{file.name.removesuffix(ome_fields.SUFFIX) for file in home.glob("*")} for home in homes]
-        return {role for role in AXES if all(role in names for names in found)}
+        """The images that every field of these parts has, of `SOME` one field of each; no file is opened."""
+        found = [self._names(part) for part in parts]
+        return {
+            role
+            for role in AXES
+            if all((any if role in SOME else all)(role in names for names in of) for of in found)
+        }
+
+    def _names(self, part: Part) -> list[set[str]]:
+        """Of the images of each field."""
+        homes = [
+            home
+            for cell in self.split.cells(part)
+            for home in (self.folder / cell).glob("*")
+            if home.is_dir()
+        ]
+        return [{file.name.removesuffix(ome_fields.SUFFIX) for file in home.glob("*")} for home in homes]
 
     def light(self, fields: Sequence[Field]) -> dict[str, float]:
         """Light of each level: mean over its fields of the 99.9 percentile of the wide-field, in their unit."""

@@ -18,8 +18,9 @@ from sim_models.normalise import Normaliser
 from sim_models.recipe import Recipe
 from sim_models.restorer import Card, Restorer
 from sim_models.samples import Samples
-from sim_models.sources.prepared import Prepared
+from sim_models.sources.prepared import SOME, Prepared
 from sim_models.sources.split import Part
+from sim_models.task import Task
 from sim_models.training.loop import State, TrainingSettings
 
 
@@ -90,9 +91,8 @@ def lay_out(job: Job) -> LaidOut:
         BadInput: if fields, crop, recipe and source do not fit each other.
     """
     prepared = Prepared.open(Path(job.dataset))
-    light = job.recipe.task.light
-    fields = _of_cells(job, fields_of(prepared, "train", light))
-    validation_fields = fields_of(prepared, "val", light)
+    fields = _of_cells(job, fields_of(prepared, "train", job.recipe.task))
+    validation_fields = fields_of(prepared, "val", job.recipe.task)
     source = Restorer.load(Path(job.source)) if job.source else None
     # A network expects the numbers it was trained on, so a source keeps its normaliser.
     normaliser = (
@@ -146,13 +146,19 @@ def memory_bytes() -> float:
     return gigabytes * 1e9
 
 
-@lru_cache(maxsize=4)
-def fields_of(prepared: Prepared, part: Part, light: str) -> tuple[Field, ...]:
-    """The fields of one part at the light levels of a task.
+def fields_of(prepared: Prepared, part: Part, task: Task) -> tuple[Field, ...]:
+    """The fields of one part that a task learns from: those with its target, at its light levels.
 
-    A worker takes up dozens of trials on the same data; files are read for the first, as far as memory goes.
+    A brightest level from which the clean frames of the others were made has none itself.
     """
+    return _fields_of(prepared, part, task.light, task.target)
+
+
+@lru_cache(maxsize=4)
+def _fields_of(prepared: Prepared, part: Part, light: str, target: str) -> tuple[Field, ...]:
+    """A worker takes up dozens of trials on the same data; files are read for the first, as far as memory goes."""
     fields = tuple(prepared.fields(part, memory_bytes()))
+    fields = tuple(field for field in fields if target not in SOME or target in field.images) or fields
     if light == "all":
         return fields
     levels = prepared.light(fields)

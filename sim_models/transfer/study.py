@@ -218,11 +218,11 @@ class Study:
 
     def _cells(self, recipe: Recipe) -> tuple[str, ...]:
         """The cell of every validation field at the light levels of a recipe."""
-        return tuple(field.cell for field in fields_of(self.prepared, "val", recipe.task.light))
+        return tuple(field.cell for field in fields_of(self.prepared, "val", recipe.task))
 
     def _direct(self, source: Restorer) -> Contender:
         task = source.recipe.task
-        validation = Samples(fields_of(self.prepared, "val", task.light), task, source.normaliser)
+        validation = Samples(fields_of(self.prepared, "val", task), task, source.normaliser)
         torch.manual_seed(0)  # some published networks draw in use as well
         found = psnrs(source.network, source.recipe.method, validation, Share()).tolist()
         scores = _per_field(found, self._cells(source.recipe))

@@ -14,18 +14,23 @@ import numpy as np
 import pytest
 
 import sim_models.sources.layouts as room
-from pipelines.onboarding import bringing
+from pipelines.onboarding import making
 from pipelines.onboarding.cells import survey
 from pipelines.onboarding.dataset import OWN, Dataset
 from pipelines.shared.brought import what_was_brought
 from sim_models import datasets
 from sim_models.config import BadInput, parse
 from sim_models.datasets.definition import Definition
+from sim_models.freeze import FreezeRange
+from sim_models.images import read
 from sim_models.images.dialects import write_tiff
 from sim_models.optics.reconstruct import ReconstructionSettings
+from sim_models.recipes import find
 from sim_models.sources import toy
 from sim_models.sources.prepared import Prepared
 from sim_models.sources.split import PARTS, SplitSettings
+from sim_models.training.job import Job, lay_out
+from sim_models.training.loop import TrainingSettings
 from tests.datasets.conftest import toy as definition_of
 
 LAYOUTS = [file.name for file in pkgutil.iter_modules(room.__path__)]
@@ -120,7 +125,7 @@ def test_every_layout_comes_through_or_says_why_not(name: str, tmp_path: Path) -
         assert field.image("raw").shape == (3, 3, 64, 64)
         assert field.image("reference").shape == field.image("reconstruction").shape == (128, 128)
         assert field.microscope.pixel_um == 0.065
-    levels = {"biosr_plus": {"01"}, "train_test_pairs": {"low"}, "level_folders": {"bright", "dim"}}
+    levels = {"train_test_pairs": {"low"}, "level_folders": {"bright", "dim"}}
     assert set(prepared.levels) == levels.get(name, {"01", "02"})
 
 
@@ -259,6 +264,119 @@ def test_a_cell_that_cannot_be_used_is_left_out_and_told(tmp_path: Path) -> None
     assert "cell_4" not in str(prepared.split)
 
 
+# ---- clean frames
+
+
+CLEAN = {
+    "biosr": {"01": True, "02": True},
+    "biosr_er": {"01": True, "02": True},
+    "biosr_plus": {"01": True, "02": True},
+    "level_folders": {"dim": True, "bright": False},
+    "train_test_pairs": {"low": False},
+}
+"""layouts whose levels have frames with much light: their own, or those of the brightest level"""
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_clean_frames_are_the_same_with_less_noise(name: str, tmp_path: Path) -> None:
+    prepared = bring(written(name, tmp_path / "toy"), tmp_path / "fields")
+    for field in (field for part in PARTS for field in prepared.fields(part)):
+        assert ("raw_clean" in field.images) == CLEAN[name][field.level], field.name
+        if "raw_clean" not in field.images:
+            continue
+        clean, raw = (field.image(role).astype(float) for role in ("raw_clean", "raw"))
+        assert clean.mean() == pytest.approx(raw.mean(), rel=0.01), "as bright"
+        assert np.corrcoef(clean.ravel(), raw.ravel())[0, 1] > 0.8
+        assert any(note.startswith("raw_clean: frames of ") for note in field.notes)
+    assert ("raw_clean" in prepared.roles(PARTS)) == any(CLEAN[name].values())
+
+
+def test_where_clean_frames_are_given_all_levels_are_learned_from(tmp_path: Path) -> None:
+    """Their classical SIM is the reference, so not even the brightest shares its noise with what should come out."""
+    bring(written("biosr_plus", tmp_path / "toy"), tmp_path / "fields")
+    (note,) = what_was_brought(tmp_path / "fields").notes
+    assert "has no references, so the classical SIM of its frames with much light takes their place" in note
+
+
+def _moved(how: Callable[[Any], Any], folder: Path) -> None:
+    path = folder / "bright" / "cell_2.tif"
+    write_tiff(path, np.ascontiguousarray(how(read(path).data)))
+
+
+MOVES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "stripes": (
+        lambda frames: np.roll(frames.reshape(3, 3, 64, 64), 1, axis=1).reshape(9, 64, 64),
+        "cell_2: dim has no clean frames: the stripes of angle 1 moved by 120 degrees between them",
+    ),
+    "cell": (
+        lambda frames: np.roll(frames, 2, axis=-1),
+        "cell_2: dim has no clean frames: the cell moved by 2.0 pixels between them",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MOVES)
+def test_frames_that_moved_are_no_clean_ones(what: str, tmp_path: Path) -> None:
+    dataset = written("level_folders", tmp_path / "toy")
+    how, said = MOVES[what]
+    _moved(how, tmp_path / "toy")
+    prepared = bring(dataset, tmp_path / "fields")
+    assert said in "; ".join(what_was_brought(tmp_path / "fields").notes)
+    with_clean = {
+        field.cell for part in PARTS for field in prepared.fields(part) if "raw_clean" in field.images
+    }
+    assert with_clean == {"cell_1", "cell_3"}
+
+
+def test_a_cell_that_moved_away_from_its_own_reference_is_left_out(tmp_path: Path) -> None:
+    dataset = written("level_folders", tmp_path / "toy")
+    for level in ("bright", "dim"):
+        for copy in ("cell_4", "cell_5"):
+            shutil.copy(tmp_path / "toy" / level / "cell_1.tif", tmp_path / "toy" / level / f"{copy}.tif")
+    shutil.rmtree(tmp_path / "toy" / "reference")
+    _moved(MOVES["cell"][0], tmp_path / "toy")
+    bring(dataset, tmp_path / "fields")
+    assert what_was_brought(tmp_path / "fields").left_out == {
+        "cell_2": "dim: the cell moved by 2.0 pixels between them and the frames with much light"
+    }
+
+
+def test_a_reference_that_lies_beside_its_frames_is_told(tmp_path: Path) -> None:
+    dataset = written("level_folders", tmp_path / "toy")
+    path = tmp_path / "toy" / "reference" / "cell_2.tif"
+    write_tiff(path, np.roll(read(path).data, 4, axis=-2))
+    bring(dataset, tmp_path / "fields")
+    (note,) = what_was_brought(tmp_path / "fields").notes
+    assert note == "cell_2: its reference lies 2.0 raw pixels beside its raw frames; register it first"
+
+
+def test_frames_are_denoised_by_what_was_brought_in(tmp_path: Path, training: TrainingSettings) -> None:
+    """The brightest level has no clean frames of its own, and is not learned from, nor judged."""
+    bring(written("level_folders", tmp_path / "toy"), tmp_path / "fields")
+    task = {
+        "input": "raw",
+        "frames": "all",
+        "light": "all",
+        "per": "stack",
+        "target": "raw_clean",
+        "scale": 1,
+    }
+    method = {"name": "supervised", "loss_terms": {"terms": {"l1": 1.0}}, "residual": "noisy"}
+    small = {"network": {"width": 4, "depth": 2}, "task": task, "method": method}
+    recipe = find("unet_residual", change=small).recipe
+    bench = lay_out(
+        Job(
+            recipe=recipe,
+            training=training,
+            dataset=str(tmp_path / "fields"),
+            source=None,
+            frozen=FreezeRange(start=0, end=0),
+        )
+    )
+    assert len(bench.samples.pairs) == len(bench.validation.pairs) == 1
+    assert list(bench.card.light) == ["dim"]
+
+
 # ---- what is done anew
 
 
@@ -279,13 +397,13 @@ class Counted:
 @pytest.fixture
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counted:
     computed: list[str] = []
-    fields_of = bringing.fields_of
+    fields_of = making.fields_of
 
     def spied(cell: Any, *rest: Any) -> Any:
         computed.append(cell.name)
         return fields_of(cell, *rest)
 
-    monkeypatch.setattr(bringing, "fields_of", spied)
+    monkeypatch.setattr(making, "fields_of", spied)
     found = Counted(written("level_folders", tmp_path / "toy"), tmp_path / "fields", computed)
     assert found.again() == ["cell_1", "cell_2", "cell_3"]
     return found
@@ -299,7 +417,7 @@ def test_only_what_changed_is_computed_again(counted: Counted, tmp_path: Path) -
     before = contents(counted.into)
     assert counted.again() == []
     assert contents(counted.into) == before
-    raw = toy.frames(7, 3, 3, light=60.0).reshape(9, 64, 64)
+    raw = toy.frames(2, 3, 3, light=61.0).reshape(9, 64, 64)
     write_tiff(counted.dataset.folder / "dim" / "cell_2.tif", raw)
     assert counted.again() == ["cell_2"]
     after = contents(counted.into)
@@ -308,6 +426,21 @@ def test_only_what_changed_is_computed_again(counted: Counted, tmp_path: Path) -
     assert counted.again() == ["cell_1"]
     bring(counted.dataset, tmp_path / "anew")
     assert contents(tmp_path / "anew") == contents(counted.into), "taken over or anew is the same"
+
+
+def test_what_is_of_no_use_is_looked_at_once(counted: Counted) -> None:
+    for level in ("bright", "dim", "reference"):
+        home = counted.dataset.folder / level
+        shutil.copy(home / "cell_2.tif", home / "cell_4.tif")
+    write_tiff(counted.dataset.folder / "dim" / "cell_4.tif", np.full((9, 64, 64), 7, np.uint16))
+    assert counted.again() == ["cell_4"]
+    before = contents(counted.into)
+    assert counted.again() == []
+    assert contents(counted.into) == before
+    assert list(what_was_brought(counted.into).left_out) == ["cell_4"]
+    shutil.copy(counted.dataset.folder / "dim" / "cell_2.tif", counted.dataset.folder / "dim" / "cell_4.tif")
+    assert counted.again() == ["cell_4"]
+    assert what_was_brought(counted.into).left_out == {}
 
 
 def test_another_reading_computes_all_again(counted: Counted) -> None:
@@ -321,12 +454,12 @@ def test_other_code_computes_all_again(
     counted: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also that of this room itself: how a reference is scaled stands there."""
-    rooms = {path.name: path for path in bringing.CODE}
+    rooms = {path.name: path for path in making.CODE}
     assert {"onboarding", "stacks.py", "sources", "optics", "images", "field.py"} <= set(rooms)
     changed = tmp_path / "stacks.py"
     changed.write_text(rooms["stacks.py"].read_text() + "\n# changed\n")
     monkeypatch.setattr(
-        bringing, "CODE", [*(each for each in bringing.CODE if each.name != "stacks.py"), changed]
+        making, "CODE", [*(each for each in making.CODE if each.name != "stacks.py"), changed]
     )
     assert len(counted.again()) == 3
 
@@ -346,7 +479,7 @@ def test_a_cell_that_is_gone_vanishes_and_a_new_one_is_alone_computed(counted: C
 def test_what_was_damaged_is_not_taken_over(counted: Counted, damage: str) -> None:
     before = contents(counted.into)
     home = counted.into / "cell_2"
-    image, record = home / "dim" / "reference.ome.tif", home / bringing.SOURCE
+    image, record = home / "dim" / "reference.ome.tif", home / making.SOURCE
     if damage == "image":
         image.write_bytes(image.read_bytes()[:-1] + b"x")
     elif damage == "lost":
@@ -381,7 +514,7 @@ def test_a_refusal_or_an_interruption_leaves_what_was_there(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bringing, "fields_of", interrupted)
+    monkeypatch.setattr(making, "fields_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         counted.again()
     assert contents(counted.into) == before

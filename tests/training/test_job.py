@@ -12,7 +12,8 @@ from sim_models.networks import rednet
 from sim_models.normalise import NormaliserSettings
 from sim_models.restorer import Restorer
 from sim_models.sources.prepared import Prepared
-from sim_models.training.job import Job, LaidOut, fields_of, lay_out
+from sim_models.training import job as job_room
+from sim_models.training.job import Job, LaidOut, lay_out
 from sim_models.training.loop import State, train
 
 
@@ -71,10 +72,10 @@ def test_a_change_in_frozen_stages_does_not_go_unseen(job: Job, source: Path, na
 def test_fields_on_disk_train_the_same_weights(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """So a data set may be larger than the memory of a worker."""
     held = run(lay_out(job))
-    fields_of.cache_clear()
+    job_room._fields_of.cache_clear()
     monkeypatch.setenv("SIM_MODELS_MEMORY_GB", "0.00005")
     bench = lay_out(job)
-    fields_of.cache_clear()
+    job_room._fields_of.cache_clear()
     state = run(bench)
     assert all(torch.equal(held.weights[name], tensor) for name, tensor in state.weights.items())
     assert [metrics["val_psnr"] for _, metrics in state.curve] == [

@@ -152,7 +152,7 @@ def test_the_better_of_two_sources_is_carried_over(done: Done, sources: Sources,
     assert [each.name for each in record.sources] == ["plain", "noisy"]
     for each in record.sources:
         model = Restorer.load(sources.folders[each.name])
-        fields = fields_of(target, "val", "brightest")
+        fields = fields_of(target, "val", model.recipe.task)
         validation = Samples(fields, model.recipe.task, model.normaliser)
         assert each.val_psnr == pytest.approx(
             mean_psnr(model.network, model.recipe.method, validation, Share())
@@ -217,7 +217,9 @@ def test_the_best_seed_is_kept_and_loads(done: Done, target: Prepared) -> None:
         assert done.record.kept_seed[name] == best.seed
         assert restorer.card.steps == best.best_step
         assert (restorer.card.parent is None) == (name == "scratch")
-        validation = Samples(fields_of(target, "val", "brightest"), restorer.recipe.task, restorer.normaliser)
+        validation = Samples(
+            fields_of(target, "val", restorer.recipe.task), restorer.recipe.task, restorer.normaliser
+        )
         assert mean_psnr(restorer.network, restorer.recipe.method, validation, Share()) == pytest.approx(
             best.val_psnr, abs=1e-3
         )
