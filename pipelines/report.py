@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from pipelines.page import sentences
+from pipelines.page.setups import setups
 from pipelines.page.story import Sealed, Story, judge_sealed, library, picture, tell, templates
 from pipelines.page.study_page import confidence, read_study
 from pipelines.registry.pipeline import Registered
@@ -56,7 +57,7 @@ def page(params: Params) -> str:
     """The page of the study in this folder, as HTML."""
     models = [_model(params, key) for key in params.models]
     transfers = [_transfer(params, key) for key in params.transfers]
-    transfer_matrix = matrix(params)
+    transfer_matrix, parts = matrix(params), _parts(params)
     registered = [story.registered for story in models]
     registered += [story.registered for story in transfers if story.registered]
     return (
@@ -64,7 +65,7 @@ def page(params: Params) -> str:
         .get_template("report.html")
         .render(
             params=params,
-            simulated_levels=sorted(params.acquisition.levels, key=params.acquisition.levels.__getitem__),
+            setups=setups(params, [part.structure for part in parts]),
             confidence=confidence(params.evaluation.bootstrap),
             columns=COLUMNS,
             nouns=NOUNS,
@@ -72,7 +73,7 @@ def page(params: Params) -> str:
             transfers=transfers,
             matrix=transfer_matrix,
             library=library() if transfers or transfer_matrix else "",
-            parts_of_data=_parts(params),
+            parts_of_data=parts,
             family=_family(registered),
             code=code_version(project_root()),
             versions={"Python": platform.python_version(), **{name: version(name) for name in RUNS_ON}},
