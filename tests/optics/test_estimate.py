@@ -11,6 +11,7 @@ import torch
 
 from sim_models.config import BadInput
 from sim_models.optics.estimate import Estimate, NoPattern, estimate, refuse_other_stripes, usual_harmonics
+from sim_models.optics.estimate.refuse import _misplaced
 from sim_models.optics.estimate.search import expected_peaks, score_limit
 from sim_models.optics.reconstruct import POINTS, Reconstructor
 
@@ -246,6 +247,24 @@ def test_shuffled_frames_are_refused(take: Take) -> None:
     order = torch.tensor([4, 0, 6, 5, 7, 2, 8, 3, 1])
     shuffled = taken.frames.flatten(0, 1)[order].unflatten(0, (3, 3))
     assert_refused(shuffled, taken, "check the frame order|no stripes found")
+
+
+@pytest.mark.parametrize(
+    ("strongest", "told"),
+    [
+        ([0, 4, 5], "are in frames 1, 5 and 6 of 9, not in its own 4 to 6; check the frame order"),
+        (
+            [1, 4, 7],
+            "are in frames 2, 5 and 8 of 9, not in its own 4 to 6; so angles and phases have to be swapped",
+        ),
+        (
+            [3, 4, 5],
+            "are in its own frames, but not in even steps or not equally strong in each; check the order of",
+        ),
+    ],
+)
+def test_it_is_told_where_stripes_are(strongest: list[int], told: str) -> None:
+    assert _misplaced(strongest, 1, 3, 3, strongest == [1, 4, 7]).startswith(told)
 
 
 def test_two_angles_with_the_same_stripes_are_refused(take: Take) -> None:

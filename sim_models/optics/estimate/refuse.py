@@ -88,14 +88,11 @@ def refuse_disorder(scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks:
     for angle, fit in enumerate(fits):
         if _share_stripes(fit, angle, steps.phase_rad[angle]):
             continue
-        energy = (fit.amplitude.abs() * fit.gain).square().sum(0)
-        strongest = sorted(energy.flatten().topk(phases).indices.tolist())
+        strongest = _strongest(fit, phases)
         phase_major = strongest == list(range(strongest[0], angles * phases, angles))
-        told = "so angles and phases have to be swapped" if phase_major else "check the frame order"
         raise NoPattern(
-            f"the stripes of angle {angle + 1} of {angles} (score {peaks[angle].score:.0f}) are in frames "
-            f"{_list(frame + 1 for frame in strongest)} of {angles * phases}, not in its own "
-            f"{angle * phases + 1} to {(angle + 1) * phases}; {told}",
+            f"the stripes of angle {angle + 1} of {angles} (score {peaks[angle].score:.0f}) "
+            f"{_misplaced(strongest, angle, angles, phases, phase_major)}",
             angle,
             peaks[angle].score,
             peaks[angle].limit,
@@ -112,6 +109,27 @@ def refuse_disorder(scene: Scene, steps: Steps, fits: Sequence[FrameFit], peaks:
                 peaks[first].score,
                 peaks[first].limit,
             )
+
+
+def _strongest(fit: FrameFit, phases: int) -> list[int]:
+    """As many frames as an angle has, those with the strongest of its stripes; fit is of all frames."""
+    energy = (fit.amplitude.abs() * fit.gain).square().sum(0)
+    return sorted(energy.flatten().topk(phases).indices.tolist())
+
+
+def _misplaced(strongest: Sequence[int], angle: int, angles: int, phases: int, phase_major: bool) -> str:
+    """Where stripes are that should be in the frames of their angle, and what to do."""
+    own = range(angle * phases, (angle + 1) * phases)
+    if list(strongest) == list(own):
+        return (
+            "are in its own frames, but not in even steps or not equally strong in each; check the order of these "
+            "frames, and that nothing else changed from one to the next"
+        )
+    told = "so angles and phases have to be swapped" if phase_major else "check the frame order"
+    frames = _list(frame + 1 for frame in strongest)
+    return (
+        f"are in frames {frames} of {angles * phases}, not in its own {own[0] + 1} to {own[-1] + 1}; {told}"
+    )
 
 
 def _share_stripes(fit: FrameFit, angle: int, phase_rad: torch.Tensor) -> bool:
