@@ -247,10 +247,15 @@ def inspect(
     offset: Offset = None,
     as_json: AsJson = False,
     sheet: Annotated[Path | None, typer.Option(help="PNG to write, or a folder for several stacks.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 3 if a stack has problems; for scripts.")
+    ] = False,
 ) -> None:
-    """Say what a stack holds: frames and their order, stripes, light, and what is wrong with it."""
+    """Say what a stack holds: frames and their order, stripes, light, and what is wrong with it.
+
+    Exit code 2 if something could not be read; the rest is told all the same.
+    """
     from pipelines.own_files.examining import look_at
     from sim_models.inspection import Known
 
-    if told := look_at(paths, Known(angles, phases, pixel_um, na, emission_um, offset), as_json, sheet):
-        raise BadInput("\nerror: ".join(told))
+    look_at(paths, Known(angles, phases, pixel_um, na, emission_um, offset), as_json, sheet, strict)
