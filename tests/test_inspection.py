@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +99,8 @@ def in_frame_4(value: float) -> np.ndarray:
     ("spoil", "problem"),
     [
         (lambda f: np.stack([f[0]] * 9), "36 pairs of frames are identical"),
-        (lambda f: (f * in_frame_4(0)).astype(f.dtype), "frames [4] are constant"),
-        (lambda f: (f * in_frame_4(0.01)).astype(f.dtype), "frames [4] are dark"),
+        (lambda f: (f * in_frame_4(0)).astype(f.dtype), "frame 5 of 9 is constant"),
+        (lambda f: (f * in_frame_4(0.01)).astype(f.dtype), "frame 5 of 9 is dark"),
         (lambda f: np.where(f > np.percentile(f, 95), 65535, f).astype(f.dtype), "saturated"),
         (lambda f: np.where(f == f.max(), np.nan, f).astype(np.float32), "NaN"),
         (lambda f: np.zeros_like(f), "every pixel is 0"),
@@ -181,6 +182,42 @@ def test_drift_between_angles(tmp_path: Path) -> None:
     assert any("the specimen moved by" in told for told in report.evidence)
 
 
+def test_patterns_without_a_specimen_have_no_drift(tmp_path: Path) -> None:
+    y, x = np.indices((96, 96))
+    stack = np.empty((3, 3, 96, 96))
+    for a in range(3):
+        position = 2 * np.pi * 0.11 * (np.cos(0.2 + a) * x + np.sin(0.2 + a) * y)
+        stack[a] = [100 + 80 * np.cos(position + 2 * np.pi * p / 3) for p in range(3)]
+    report = inspect(save(tmp_path / "a.ome.tif", stack.astype(np.float32)))
+    assert (report.drift_px, report.furthest_px) == ((), 0.0)
+    assert any("drift cannot be measured" in told for told in report.evidence)
+
+
+def test_why_there_are_no_stripes_is_said_once(tmp_path: Path) -> None:
+    """Without advice on optics that nobody has stated."""
+    report = inspect(save(tmp_path / "a.ome.tif", camera(expected_stack(3, 3, 200, modulation=0))))
+    (reason,) = (told for told in report.evidence if "no stripes found" in told)
+    assert reason.startswith("read in either order, nearest as 3 x 3 ")
+    assert reason.endswith(" needed")
+
+
+def test_many_frames_of_a_kind_are_not_all_named(tmp_path: Path) -> None:
+    frames = camera(expected_stack(5, 5, 200)).reshape(25, 96, 96)
+    frames[3:20] = 100
+    problems = inspect(save(tmp_path / "a.ome.tif", frames, "CYX")).problems
+    assert any("frames 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, ... of 25 are constant" in each for each in problems)
+
+
+def test_for_people(tmp_path: Path) -> None:
+    """Directions from 0 to 180 degrees, and no exponents."""
+    report = inspect(save(tmp_path / "a.ome.tif", 40 * camera(expected_stack(3, 3, 200)).astype(np.float32)))
+    told = "\n".join(report.lines())
+    degrees = [float(match) for match in re.findall(r"cycles/px at (\S+) deg", told)]
+    assert len(degrees) == 3
+    assert all(0 <= each < 180 for each in degrees)
+    assert "e+" not in told
+
+
 def test_steady_fading_is_told(tmp_path: Path) -> None:
     fading = np.exp(-0.05 * np.arange(9)).reshape(3, 3, 1, 1)
     report = inspect(save(tmp_path / "a.ome.tif", camera(expected_stack(3, 3, 300) * fading)))
@@ -232,6 +269,7 @@ def test_a_sheet_of_anything(tmp_path: Path, frames: int) -> None:
 def test_single_image(tmp_path: Path) -> None:
     path = save(tmp_path / "a.ome.tif", camera(expected_stack(3, 3, 200))[0, 0], "YX")
     assert "it has no raw frames" in inspect(path).usable_for
+    assert inspect(path).layout == "a single image"
 
 
 def degrees_apart(first: float, second: float) -> float:

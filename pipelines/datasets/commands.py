@@ -9,6 +9,18 @@ from typing import Annotated
 
 import typer
 
+from pipelines.options import (
+    Angles,
+    Aperture,
+    AsJson,
+    EmissionUm,
+    Gain,
+    Licence,
+    Offset,
+    Phases,
+    PixelUm,
+    ReadNoise,
+)
 from sim_models.field import FrameOrder
 
 app = typer.Typer(
@@ -19,7 +31,6 @@ app = typer.Typer(
 )
 
 PUBLIC = Path("data/public")
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Into = Annotated[Path, typer.Option(help="Folder of all datasets; each gets a folder of its name in it.")]
 Name = Annotated[str, typer.Argument(help="Name of a dataset, or a definition file (.yaml) of your own.")]
 
@@ -27,7 +38,7 @@ Name = Annotated[str, typer.Argument(help="Name of a dataset, or a definition fi
 @app.command("list")
 def list_(
     into: Into = PUBLIC,
-    as_json: Json = False,
+    as_json: AsJson = False,
     unknown: Annotated[bool, typer.Option("--unknown", help="Name all that is not known of each.")] = False,
 ) -> None:
     """Print every dataset: structures and cells, size, licence, what is not known, where it was fetched."""
@@ -40,7 +51,7 @@ def list_(
 @app.command()
 def show(
     name: Name,
-    as_json: Json = False,
+    as_json: AsJson = False,
     as_yaml: Annotated[
         bool, typer.Option("--yaml", help="As a definition file, to be saved in a project and filled in.")
     ] = False,
@@ -100,25 +111,19 @@ def add(
     reference: Annotated[
         list[str] | None, typer.Option(help="Pattern of the good images of the same cells, named alike.")
     ] = None,
-    na: Annotated[float | None, typer.Option(help="Numerical aperture.")] = None,
-    emission_um: Annotated[float | None, typer.Option(help="Emission wavelength in um.")] = None,
-    pixel_um: Annotated[
-        float | None, typer.Option(help="Raw pixel in um, where files do not say it.")
-    ] = None,
-    angles: Annotated[
-        int | None, typer.Option(help="Number of angles, where 9, 15 or 25 frames mislead.")
-    ] = None,
-    phases: Annotated[int | None, typer.Option(help="Number of phases, likewise.")] = None,
+    na: Aperture = None,
+    emission_um: EmissionUm = None,
+    pixel_um: PixelUm = None,
+    angles: Angles = None,
+    phases: Phases = None,
     order: Annotated[
         FrameOrder | None,
         typer.Option(help="Which changes slower from frame to frame; else the stripes tell."),
     ] = None,
-    offset: Annotated[float | None, typer.Option(help="Counts of a dark frame.")] = None,
-    gain: Annotated[float | None, typer.Option(help="Counts per photo-electron, with --offset.")] = None,
-    read_noise: Annotated[float | None, typer.Option(help="Photo-electrons, with --gain.")] = None,
-    licence: Annotated[
-        str | None, typer.Option(help="SPDX, as CC-BY-4.0; 'own' for data that are yours.")
-    ] = None,
+    offset: Offset = None,
+    gain: Gain = None,
+    read_noise: ReadNoise = None,
+    licence: Licence = None,
     val: Annotated[float, typer.Option(help="Share of the cells to choose by.")] = 0.2,
     test: Annotated[float, typer.Option(help="Share of the cells that stay sealed.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the shuffle of cells.")] = 1,
@@ -182,7 +187,7 @@ def check(
         typer.Argument(help="Name of a dataset, the folder it lies in, or the definition file beside it."),
     ],
     into: Into = PUBLIC,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Hold the files of a dataset against the record of its fetch, and its images against its definition."""
     from rich.console import Console

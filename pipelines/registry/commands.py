@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pipelines.options import AsJson
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -18,13 +20,12 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="Name of the registered model, as sim-er.")]
 By = Annotated[str | None, typer.Option(help="Who decides; the user of this machine if not given.")]
-Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @app.command()
 def tree(
     name: Annotated[str | None, typer.Argument(help="Of this registered model alone.")] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print every version below the one it came from, with aliases, arm, frozen stages and PSNR."""
     from pipelines.registry.promoting import family, opened
@@ -42,7 +43,7 @@ def history(
     at: Annotated[
         str | None, typer.Option(help="Who was champion then: 2026-11-27 or 2026-11-27T14:30, in UTC.")
     ] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print every change of the champion, also those that were refused, or who was champion at a date."""
     from pipelines.registry.promoting import opened

@@ -1,5 +1,6 @@
 """The examination: from a path to a `Report`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim_models.config import parse
+from sim_models.config import BadInput, parse
 from sim_models.field import Microscope
 from sim_models.images import ImageFile, ends_with_mean, read
 from sim_models.inspection.faults import below_offset, frame_problems, not_an_image
 from sim_models.inspection.known import Known, contradicted, refuse_nonsense
 from sim_models.inspection.layout import Layout, find_layout
 from sim_models.inspection.light import Noise, measure_noise
-from sim_models.inspection.pattern import Pattern, find_pattern, rounded
+from sim_models.inspection.pattern import Pattern, find_pattern, finding, rounded, share_of_limit
 from sim_models.inspection.report import Report
 from sim_models.inspection.several import stack_among
 from sim_models.inspection.steadiness import brightness, drift_px, fading
@@ -198,6 +199,9 @@ def _with_stripes(
         drift_px=tuple((round(y, 2), round(x, 2)) for y, x in drift_px(stack)),
         pattern=None if pattern is None else rounded(pattern),
     )
+    if not report.drift_px:
+        told = "angles have no specimen in common, as of patterns alone or in dim light: drift cannot be measured"
+        report = _with_evidence(report, told)
     if report.furthest_px > MOVED_PX:
         told = f"the specimen moved by {report.furthest_px:.1f} px between angles, or is another in each"
         report = _with_evidence(report, told)
@@ -215,7 +219,7 @@ def _pattern(
     optics = _optics(file, known)
     above = counts - np.float32(report.offset_counts or 0.0)
     found: dict[Grouping, Pattern] = {}
-    reasons: dict[Grouping, str] = {}
+    reasons: dict[Grouping, BadInput] = {}
     for grouping in layout.alternatives():
         if grouping.angles < MANY_ANGLES or grouping.phases < MANY_PHASES:
             continue
@@ -223,14 +227,22 @@ def _pattern(
         if isinstance(seen, Pattern):
             found[grouping] = seen
         else:
-            reasons[grouping] = str(seen)
+            reasons[grouping] = seen
     if not found:
-        told = [f"read as {grouping}: {reason}" for grouping, reason in reasons.items()]
-        return layout.grouping, None, _with_evidence(report, *told)
+        return layout.grouping, None, _with_evidence(report, *_why_none(reasons))
     best = max(found, key=lambda grouping: found[grouping].weakest)
     if layout.grouping is None:
         report = _with_evidence(report, f"stripes decide the order: they are found when read as {best}")
     return best, found[best], _with_evidence(report, *found[best].doubts)
+
+
+def _why_none(reasons: Mapping[Grouping, BadInput]) -> tuple[str, ...]:
+    """Why no reading of the frames shows stripes: that of the reading which came nearest to some, once."""
+    if not reasons:
+        return ()
+    nearest = max(reasons, key=lambda grouping: share_of_limit(reasons[grouping]))
+    how = f"read as {nearest}" if len(reasons) == 1 else f"read in either order, nearest as {nearest}"
+    return (f"{how}: {finding(reasons[nearest])}",)
 
 
 def _optics(file: ImageFile, known: Known) -> Microscope | None:

@@ -1,5 +1,6 @@
 """What makes frames unusable, whatever they show."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ SMALLEST_PX = 24
 DARK = 0.1
 """a frame with less than this share of the usual brightness is called dark"""
 
+MOST_NAMED = 10
+"""frames of a kind that are named one by one"""
 
 LARGEST, SMALLEST_RANGE = 1e12, 1e-9
 """beyond these, powers of values are no longer told by 32-bit floats"""
@@ -51,14 +54,22 @@ def frame_problems(frames: NDArray[Any]) -> tuple[str, ...]:
     if (share := saturated_share(frames)) > SATURATED_SHARE:
         problems.append(f"saturated: {share:.1%} of the pixels of a frame are at the limit; use less light")
     if constant := [i for i, frame in enumerate(frames) if np.ptp(frame) == 0]:
-        problems.append(f"frames {constant} are constant; the camera or the shutter missed them")
+        problems.append(f"{_these(constant, frames)} constant; the camera or the shutter missed an exposure")
     elif repeated := repeated_frames(frames):
         problems.append(
-            f"{len(repeated)} pairs of frames are identical, e.g. {repeated[0][0]} and {repeated[0][1]}; "
+            f"{len(repeated)} pairs of frames are identical, e.g. {repeated[0][0] + 1} and {repeated[0][1] + 1}; "
             "SIM needs one exposure per angle and phase, not copies of one image"
         )
     level = frames.mean(axis=(1, 2)) - np.percentile(frames, 1)
     dark = np.flatnonzero(level < DARK * np.median(level)).tolist()
     if dark and not constant:
-        problems.append(f"frames {dark} are dark; the illumination was off or blocked")
+        problems.append(f"{_these(dark, frames)} dark; the illumination was off or blocked")
     return tuple(problems)
+
+
+def _these(indices: Sequence[int], frames: NDArray[Any]) -> str:
+    """Some of the frames, counted from 1 as in every sentence about them."""
+    numbers = [str(index + 1) for index in indices[:MOST_NAMED]]
+    numbers += ["..."] if len(indices) > MOST_NAMED else []
+    word, verb = ("frames", "are") if len(indices) > 1 else ("frame", "is")
+    return f"{word} {', '.join(numbers)} of {len(frames)} {verb}"

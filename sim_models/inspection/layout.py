@@ -46,7 +46,8 @@ def find_layout(frames: NDArray[np.float32], expected: tuple[int, int] | None, l
     if not look or layout[0] < 2 or layout[1] < 3:
         return found
     strengths = stripe_strengths(frames, groupings(*layout))
-    told = "strength of stripes: " + ", ".join(f"{group} {value:.1f}" for group, value in strengths.items())
+    values = ", ".join(f"{group} {value:.1f}" for group, value in strengths.items())
+    told = f"strength of stripes (4 to 6 where none stand out): {values}"
     found = replace(found, evidence=(told,))
     by_stripes = clear_winner(strengths)
     winner = by_stripes or _by_brightness(frames, list(strengths))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sim_models.config import BadInput
 from sim_models.field import Microscope
-from sim_models.optics.estimate import Estimate, estimate, usual_harmonics
+from sim_models.optics.estimate import Estimate, NoPattern, estimate, usual_harmonics
 
 ASSUMED_CUTOFFS = (0.4, 0.3, 0.5)
 """cycles/px; where the optics are not known, one of these is near enough to that of any camera that samples rightly:
@@ -66,12 +66,17 @@ class Pattern:
         """A line for each angle, for people."""
         assumed = "" if self.optics_stated else " (OTF assumed)"
         return [
-            f"angle {number}: {stripes.cycles_per_px:.4f} cycles/px at {math.degrees(stripes.direction_rad):.1f} deg"
+            f"angle {number}: {stripes.cycles_per_px:.4f} cycles/px at {_degrees(stripes.direction_rad):.1f} deg"
             + (f", {1000 * stripes.spacing_um:.1f} nm" if stripes.spacing_um and pixel_um else "")
             + f", depth {' and '.join(f'{depth:.2f}' for depth in stripes.modulation)}{assumed}"
             + f", SNR {stripes.snr:.1f} ({stripes.score / stripes.limit:.1f} times the least score that is believed)"
             for number, stripes in enumerate(self.angles, start=1)
         ]
+
+
+def _degrees(direction_rad: float) -> float:
+    """A direction of stripes, from 0 to 180: either sign of their wave vector says the same."""
+    return round(math.degrees(direction_rad), 1) % 180
 
 
 def find_pattern(
@@ -100,6 +105,24 @@ def find_pattern(
     if isinstance(found[0], BadInput) and part is not frames:
         found += [_found(frames, each, False, pixel_um) for each in ranked[1:]]
     return max(found, key=_weakest)
+
+
+def finding(refusal: BadInput) -> str:
+    """What the estimator found, without its advice: that is for people who have stated optics, or start values.
+
+    Its sentences say first what was found; what to try comes behind a semicolon.
+    """
+    found, _, advice = str(refusal).partition("; ")
+    if isinstance(refusal, NoPattern) and refusal.phase_by_phase:
+        return f"{found}; {advice}"
+    return found
+
+
+def share_of_limit(refusal: BadInput) -> float:
+    """The score of the angle to blame, over the least that is believed; 0 where no score was the reason."""
+    if isinstance(refusal, NoPattern) and refusal.score is not None and refusal.limit:
+        return refusal.score / refusal.limit
+    return 0.0
 
 
 def _weakest(found: Pattern | BadInput) -> float:

@@ -37,7 +37,7 @@ class Report:
     angle_brightness: tuple[float, ...]
     """mean of each angle above the offset, relative to the first"""
     drift_px: tuple[tuple[float, float], ...]
-    """by how much the specimen of each angle lies off that of the first, (y, x)"""
+    """by how much the specimen of each angle lies off that of the first, (y, x); empty where it cannot be told"""
     pattern: Pattern | None
     """stripes of every angle; None where they were not found, or not looked for"""
     evidence: tuple[str, ...]
@@ -84,6 +84,8 @@ class Report:
     @property
     def layout(self) -> str:
         """Angles, phases and their order, for people."""
+        if all(size == 1 for axis, size in zip(self.axes, self.shape, strict=True) if axis not in "YX"):
+            return "a single image"
         if self.angles is None:
             return "no known layout of angles and phases"
         many = f"{self.sections} stacks of " if self.sections > 1 else ""
@@ -94,7 +96,15 @@ class Report:
     def _light(self) -> str:
         if self.light_counts is None:
             return "not measurable"
-        counts = f"{self.light_counts:.4g} counts above an offset of at most {self.offset_counts:.4g}"
+        offset = (
+            "" if self.offset_counts is None else f" above an offset of at most {_plain(self.offset_counts)}"
+        )
+        counts = f"{_plain(self.light_counts)} counts at the brightest places{offset}"
         if self.gain is None:
             return f"{counts}; camera gain not measurable, so photons are not known"
         return f"{counts}; about {self.light_photons:.3g} photo-electrons at {self.gain:.3g} counts each"
+
+
+def _plain(counts: float) -> str:
+    """Four digits, and never an exponent where a person would write a whole number."""
+    return f"{counts:.0f}" if 1e4 <= abs(counts) < 1e9 else f"{counts:.4g}"

@@ -12,6 +12,9 @@ FINEST_PX, COARSEST_PX = 1.5, 12.0
 PARTS = 20
 """of a pixel, to which drift is measured"""
 
+ALIKE = 0.2
+"""correlation with the first angle, below which an angle does not show the same specimen, or none"""
+
 
 def brightness(frames: NDArray[np.float32]) -> NDArray[np.float64]:
     """Mean of each frame (F,) of (F, Y, X) above the darkest percent of their mean, over the mean of all."""
@@ -28,7 +31,7 @@ def fading(relative: NDArray[np.float64]) -> float:
 
 
 def drift_px(stack: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
-    """How far the specimen of each angle lies off that of the first, (y, x).
+    """How far the specimen of each angle lies off that of the first, (y, x); none where they have nothing in common.
 
     The mean over phases has no stripes. The peak of the cross-correlation, upsampled by a matrix product around it
     (Guizar-Sicairos, Thurman and Fienup 2008, Opt. Lett. 33:156), is the drift.
@@ -39,9 +42,14 @@ def drift_px(stack: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
     rows, columns = stack.shape[-2:]
     window = np.outer(tukey(rows, 0.3), tukey(columns, 0.3))
     images = [_structure(angle.mean(axis=0)) * window for angle in stack]
+    if not all(image.any() for image in images):
+        return ()
     shifts = [(0.0, 0.0)]
     for image in images[1:]:
-        shift, _, _ = phase_cross_correlation(images[0], image, upsample_factor=PARTS, normalization=None)
+        shift, error, _ = phase_cross_correlation(images[0], image, upsample_factor=PARTS, normalization=None)
+        # The error is the root of what one image leaves unexplained of the other's power.
+        if 1 - error**2 < ALIKE**2:
+            return ()
         shifts.append((-float(shift[0]) + 0.0, -float(shift[1]) + 0.0))
     return tuple(shifts)
 

@@ -1,4 +1,4 @@
-"""A server on this machine that does to a fetch what servers do."""
+"""A server on this machine that does to a fetch what servers do; fixtures of acquisitions that are added."""
 
 import hashlib
 import io
@@ -19,6 +19,9 @@ from sim_models.datasets.definition import Definition
 from sim_models.datasets.fetch import fetch
 from sim_models.datasets.limits import Limits
 from sim_models.datasets.receipt import Receipt
+from tests.datasets.acquisitions import add, asked, many, mine, template
+
+__all__ = ["add", "asked", "many", "mine", "template"]
 
 QUICK = Limits(connect_s=2, silence_s=0.5, attempts=3, pause_s=0.01, spare_bytes=1, jobs=2, block_bytes=4096)
 """limits for a server that is near"""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from pipelines.own_files import examining
 from sim_models.images import write_ome
 from sim_models.images.dialects import write_imagej, write_tiff
+from sim_models.inspection.pattern import Pattern, Stripes
+from sim_models.inspection.report import Report
 from sim_models.sources import toy
 
 Run = Callable[..., Any]
@@ -56,13 +59,21 @@ def test_json_is_an_object_for_a_stack_and_a_list_for_several(run: Run, acq: Pat
         ("acq/cell_1.tif", 3), ("acq/cell_2.tif", 3), ("acq/deep/cell_3", 3),
     ]  # fmt: skip
     one = json.loads(run("inspect", acq / "cell_1.tif", "nowhere", "--json").out)
-    assert [each["path"] for each in one] == ["acq/cell_1.tif"]
+    assert [each["path"] for each in one] == ["acq/cell_1.tif", "nowhere"]
+
+
+def test_every_key_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "inspect.md").read_text()
+    keys = {field.name for kind in (Report, Pattern, Stripes) for field in fields(kind)}
+    assert {key for key in keys if f"`{key}`" not in page} == set()
 
 
 def test_json_knows_no_nan(run: Run, acq: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd:
         def as_dict(self) -> dict[str, Any]:
             return {"a": float("nan"), "b": (float("inf"), 1.0), "c": {"d": float("-inf")}}
+
+        problems = ()
 
     monkeypatch.setattr(examining, "examine", lambda *_: type("Examined", (), {"report": Odd()}))
     assert json.loads(run("inspect", acq / "cell_1.tif", "--json").out) == {
@@ -85,7 +96,98 @@ def test_what_cannot_be_read_is_told_at_the_end(run: Run, acq: Path) -> None:
         "nothing",
         "nowhere",
     ]
-    assert json.loads(run("inspect", acq / "empty.tif", "nowhere", "--json").out) == []
+
+
+def test_json_holds_what_cannot_be_read_with_its_sentence(run: Run, acq: Path) -> None:
+    (acq / "broken.tif").write_bytes(b"II*\0")
+    done = run("inspect", acq, "nowhere", "--json")
+    found = {each["path"]: each for each in json.loads(done.out)}
+    assert list(found) == [
+        "acq/broken.tif", "acq/cell_1.tif", "acq/cell_2.tif", "acq/deep/cell_3", "nowhere",
+    ]  # fmt: skip
+    wrong = {path: each["error"] for path, each in found.items() if set(each) == {"path", "error"}}
+    assert list(wrong) == ["acq/broken.tif", "nowhere"]
+    assert (done.code, done.err) == (2, "".join(f"error: {sentence}\n" for sentence in wrong.values()))
+    one = run("inspect", "nowhere", "--json")
+    assert json.loads(one.out) == {"path": "nowhere", "error": wrong["nowhere"]}
+    assert (one.code, one.err) == (2, f"error: {wrong['nowhere']}\n")
+
+
+# ---- what is wrong, for scripts
+
+
+@pytest.fixture
+def dark(acq: Path) -> Path:
+    """A stack with a frame that was not lit."""
+    spoilt = frames(5)
+    spoilt[4] = 100
+    write_imagej(acq / "dark.tif", spoilt, "ZYX", 0.065)
+    return acq / "dark.tif"
+
+
+def test_problems_end_well_unless_asked_to_be_strict(run: Run, acq: Path, dark: Path) -> None:
+    for path in (dark, acq):
+        assert run("inspect", path).code == 0
+    one, several = run("inspect", dark, "--strict"), run("inspect", acq, "--strict", "--json")
+    assert (one.code, several.code) == (3, 3)
+    assert "PROBLEM     frame 5 of 9 is constant" in one.out
+    assert len(json.loads(several.out)) == 4
+    assert one.err.startswith("error: stacks with problems: 1 of 1; ")
+    assert several.err.startswith("error: stacks with problems: 1 of 4; ")
+    assert run("inspect", acq / "cell_1.tif", "--strict").code == 0
+
+
+def test_what_cannot_be_read_is_worse_than_a_problem(run: Run, dark: Path) -> None:
+    done = run("inspect", dark, "nowhere", "--strict")
+    assert (done.code, done.err.count("error: ")) == (2, 2)
+
+
+# ---- folders
+
+
+def test_a_folder_with_a_single_image_before_its_stacks(run: Run, tmp_path: Path) -> None:
+    """As where maps of the camera lie beside the stack: these are no frames of one."""
+    write_tiff(tmp_path / "acq" / "a_gain_map.tif", frames()[0])
+    write_tiff(tmp_path / "acq" / "raw.tif", frames())
+    lines = run("inspect", "acq").out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["acq/a_gain_map.tif", "acq/raw.tif"]
+    assert "a single image" in lines[0]
+
+
+def test_a_damaged_frame_makes_no_folder_of_stacks(run: Run, acq: Path) -> None:
+    (acq / "deep" / "cell_3" / "4.tif").write_bytes(b"II*\0")
+    done = run("inspect", acq / "deep" / "cell_3")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("error: acq/deep/cell_3/4.tif: ")
+
+
+def test_what_lies_below_a_folder_of_frames_is_looked_at_too(run: Run, acq: Path) -> None:
+    write_imagej(acq / "deep" / "cell_3" / "again" / "cell_6.tif", frames(6), "ZYX", 0.065)
+    lines = run("inspect", acq / "deep").out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["acq/deep/cell_3", "acq/deep/cell_3/again/cell_6.tif"]
+
+
+def test_text_in_a_folder_is_passed_over_and_named_alone_refused(run: Run, acq: Path) -> None:
+    (acq / "notes.txt").write_text("of Tuesday")
+    assert len(run("inspect", acq).out.splitlines()) == 3
+    assert run("inspect", acq / "notes.txt").err.startswith("error: acq/notes.txt: is no TIFF")
+    Path("texts").mkdir()
+    Path("texts/notes.txt").write_text("of Tuesday")
+    assert run("inspect", "texts").err.startswith("error: texts: holds no image; ")
+
+
+def test_a_folder_that_may_not_be_listed(run: Run, acq: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = examining.image_paths
+
+    def locked(folder: Path) -> list[Path]:
+        if folder.name == "deep":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(examining, "image_paths", locked)
+    done = run("inspect", acq)
+    assert (done.code, len(done.out.splitlines())) == (2, 2)
+    assert done.err == "error: acq/deep: cannot be listed (Permission denied); check who may read it\n"
 
 
 # ---- sheets
