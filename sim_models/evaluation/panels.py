@@ -22,6 +22,10 @@ TITLES = {
 }
 """how arms and baselines are called in pictures, in the order they are shown"""
 
+COLUMN_IN, PICTURE_IN, TITLE_IN, HEAD_IN, GAP_IN = 2.2, 2.0, 0.35, 0.35, 0.06
+"""inches: of a column, the longer edge of a picture, its title, the title of all, and between picture and title"""
+ROW_IN = PICTURE_IN + TITLE_IN
+
 CAPTION = "psnr_targetrange_noscale"
 
 
@@ -36,22 +40,19 @@ def save_panel(restored: Restored, table: pd.DataFrame, path: Path) -> None:
     target, field = plane(restored.target), restored.field
     low, high = (float(limit) for limit in np.percentile(target, [0.1, 99.9]))
     reach = (high - low) / 2
-    rows = 3 if restored.consistency else 2
-    figure = Figure(figsize=(2.2 * (len(names) + 2), 2.6 * rows), layout="constrained")
-    axes: Any = figure.subplots(rows, len(names) + 2)
+    grid = _Grid(rows=3 if restored.consistency else 2, columns=len(names) + 2)
     raw = first_frame(field)
-    _show(axes[0, 0], raw, "one raw frame", *np.percentile(raw, [0.1, 99.9]))
-    _say(axes[1, 0], "restored\nminus reference")
+    grid.show(0, 0, raw, "one raw frame", *np.percentile(raw, [0.1, 99.9]))
+    grid.say(1, 0, "restored\nminus reference")
     for column, name in enumerate(names, 1):
         image = plane(restored.images[name])
-        _show(axes[0, column], image, TITLES[name], low, high)
-        _show(axes[1, column], image - target, _caption(table, restored, name), -reach, reach, "RdBu_r")
-    _show(axes[0, -1], target, "reference", low, high)
-    _say(axes[1, -1], f"red: too bright\nblue: too dark\nfull colour: {reach:.3g} {field.unit}")
+        grid.show(0, column, image, TITLES[name], low, high)
+        grid.show(1, column, image - target, _caption(table, restored, name), -reach, reach, "RdBu_r")
+    grid.show(0, len(names) + 1, target, "reference", low, high)
+    grid.say(1, len(names) + 1, f"red: too bright\nblue: too dark\nfull colour: {reach:.3g} {field.unit}")
     if restored.consistency:
-        _show_consistency(axes[2], restored, names)
-    figure.suptitle(f"{field.structure}, {field.cell}, {field.level} light", fontsize=11)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+        _show_consistency(grid, restored, names)
+    grid.save(path, f"{field.structure}, {field.cell}, {field.level} light")
 
 
 def plane(image: Image) -> Image:
@@ -59,18 +60,16 @@ def plane(image: Image) -> Image:
     return image if image.ndim == 2 else image[len(image) // 2, image.shape[1] // 2]
 
 
-def _show_consistency(axes: Any, restored: Restored, names: list[str]) -> None:
+def _show_consistency(grid: "_Grid", restored: Restored, names: list[str]) -> None:
     """What the raw frames say of each image."""
-    _say(axes[0], "raw frames\nagainst image")
+    grid.say(2, 0, "raw frames\nagainst image")
     limit = next(iter(restored.consistency.values())).limit
     for column, name in enumerate(names, 1):
         if found := restored.consistency.get(name):
             share = 100 * float(found.flagged.float().mean())
             score = found.score_map.numpy()
-            _show(axes[column], score, f"{percent(share)} % contradicted", -limit, limit, "PuOr")
-        else:
-            axes[column].set_axis_off()
-    _say(axes[-1], f"brown: light missing\npurple: too much\nfull colour: {limit:.1f} sigma")
+            grid.show(2, column, score, f"{percent(share)} % contradicted", -limit, limit, "PuOr")
+    grid.say(2, len(names) + 1, f"brown: light missing\npurple: too much\nfull colour: {limit:.1f} sigma")
 
 
 def _caption(table: pd.DataFrame, restored: Restored, arm: str) -> str:
@@ -79,12 +78,42 @@ def _caption(table: pd.DataFrame, restored: Restored, arm: str) -> str:
     return f"PSNR {rows['value'].item():.1f} dB"
 
 
-def _show(axes: Any, image: Image, title: str, low: float, high: float, colours: str = "gray") -> None:
-    axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-    axes.set_title(title, fontsize=10)
-    axes.set_axis_off()
+class _Grid:
+    """Pictures in rows and columns, all in one pair of axes counted in inches.
 
+    A pair of axes for each, laid out by what it holds, takes five times as long to draw.
+    """
 
-def _say(axes: Any, text: str) -> None:
-    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=9)
-    axes.set_axis_off()
+    def __init__(self, rows: int, columns: int) -> None:
+        self.height_in = HEAD_IN + rows * ROW_IN + GAP_IN
+        figure = Figure(figsize=(columns * COLUMN_IN, self.height_in))
+        self.axes: Any = figure.add_axes(
+            (0, 0, 1, 1), xlim=(0, columns * COLUMN_IN), ylim=(self.height_in, 0)
+        )
+        self.axes.set_axis_off()
+        self.figure = figure
+
+    def show(
+        self, row: int, column: int, image: Image, title: str, low: float, high: float, colours: str = "gray"
+    ) -> None:
+        """An image from `low` to `high`, as large as fits, with a title above it."""
+        height, width = PICTURE_IN * np.array(image.shape[-2:]) / max(image.shape[-2:])
+        middle, top = (column + 0.5) * COLUMN_IN, HEAD_IN + row * ROW_IN + TITLE_IN
+        extent = (middle - width / 2, middle + width / 2, top + height, top)
+        style = {"cmap": colours, "vmin": low, "vmax": high, "interpolation": "nearest", "aspect": "auto"}
+        self.axes.imshow(image, extent=extent, **style)
+        self.axes.text(middle, top - GAP_IN, title, ha="center", va="bottom", fontsize=10)
+
+    def say(self, row: int, column: int, text: str) -> None:
+        """Words where an image might be."""
+        middle, top = (column + 0.5) * COLUMN_IN, HEAD_IN + row * ROW_IN + TITLE_IN
+        self.axes.text(middle, top + PICTURE_IN / 2, text, ha="center", va="center", fontsize=9)
+
+    def save(self, path: Path, title: str) -> None:
+        """As a PNG that says nothing of the programs that wrote it."""
+        self.axes.text(
+            self.figure.get_figwidth() / 2, HEAD_IN / 2, title, ha="center", va="center", fontsize=11
+        )
+        # `imshow` moves the limits to the image.
+        self.axes.set(xlim=(0, self.figure.get_figwidth()), ylim=(self.height_in, 0))
+        self.figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -95,7 +95,7 @@ def _check_frames(frames: Image, field: Field, place: str) -> None:
             )
     if repeated := repeated_frames(frames.reshape(-1, *frames.shape[2:])):
         raise CopiedFrames(
-            f"{place} repeats itself: frames {repeated[0][0]} and {repeated[0][1]} are identical; "
+            f"{place} repeats itself: frames {repeated[0][0] + 1} and {repeated[0][1] + 1} are identical; "
             "a raw stack needs one exposure per angle and phase, not copies of one image"
         )
 

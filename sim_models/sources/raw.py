@@ -167,8 +167,8 @@ def _by_time(data: NDArray[Any], axes: str, declared: Declared, where: Path) -> 
 def _refuse_copies(frames: NDArray[Any], where: Path) -> None:
     if repeated := repeated_frames(frames):
         raise CopiedFrames(
-            f"{where}: frames {repeated[0][0]} and {repeated[0][1]} are identical; a raw stack has one exposure for "
-            "each angle and phase, not copies of one image"
+            f"{where}: frames {repeated[0][0] + 1} and {repeated[0][1] + 1} are identical; a raw stack has one "
+            "exposure for each angle and phase, not copies of one image"
         )
 
 

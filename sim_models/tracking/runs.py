@@ -269,7 +269,8 @@ def data_version(folder: Path, study: Path = Path()) -> str:
     return next((str(out["md5"]) for out in outs if Path(out["path"]) == folder), "not under DVC")
 
 
+@cache
 def environment() -> str:
-    """Machine, Python and every installed distribution, one a line."""
+    """Machine, Python and every installed distribution, one a line; to read what they say of themselves takes long."""
     installed = sorted(f"{each.metadata['Name']}=={each.version}" for each in distributions())
     return "\n".join([f"# {platform.platform()} Python {platform.python_version()}", *installed]) + "\n"

@@ -26,18 +26,18 @@ class Drawn:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     found = Drawn([], [])
-    draw, title = matplotlib.axes.Axes.imshow, matplotlib.axes.Axes.set_title
+    draw, write = matplotlib.axes.Axes.imshow, matplotlib.axes.Axes.text
 
     def imshow(axes: Any, image: Any, **style: Any) -> Any:
         found.images.append(((style["vmin"], style["vmax"]), image))
         return draw(axes, image, **style)
 
-    def set_title(axes: Any, text: str, **style: Any) -> Any:
-        found.titles.append(text)
-        return title(axes, text, **style)
+    def text(axes: Any, x: float, y: float, said: str, **style: Any) -> Any:
+        found.titles.append(said)
+        return write(axes, x, y, said, **style)
 
     monkeypatch.setattr(matplotlib.axes.Axes, "imshow", imshow)
-    monkeypatch.setattr(matplotlib.axes.Axes, "set_title", set_title)
+    monkeypatch.setattr(matplotlib.axes.Axes, "text", text)
     return found
 
 

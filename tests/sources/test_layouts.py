@@ -273,7 +273,7 @@ def test_no_stripes_no_verdict(tmp_path: Path) -> None:
 
 def test_copies_of_one_image_are_refused(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", np.repeat(toy.frames(1, 1, 1)[0, 0], 9, axis=0))
-    with pytest.raises(BadInput, match="frames 0 and 1 are identical"):
+    with pytest.raises(BadInput, match="frames 1 and 2 are identical"):
         read_raw(Listed("a", "raw", None, (tmp_path / "a.tif",)), declared())
 
 

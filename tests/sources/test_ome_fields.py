@@ -127,7 +127,7 @@ def spoil(index: Any, value: float) -> Change:
         ("raw", spoil((0, 0, 0, 0), np.nan), "1 NaN or infinite"),
         ("raw", spoil(..., 7), "constant"),
         ("raw", spoil((0, 0, slice(5)), 65535), "saturated: 20.8%"),
-        ("raw", lambda raw: np.broadcast_to(raw[:1, :1], raw.shape), "frames 0 and 1 are identical"),
+        ("raw", lambda raw: np.broadcast_to(raw[:1, :1], raw.shape), "frames 1 and 2 are identical"),
         ("raw", lambda raw: np.concatenate([raw, raw[:, :1] + 1], axis=1), "describes 3 x 3.*swapped"),
         ("raw", lambda raw: raw[0], "expected angles x phases"),
         ("reference", lambda image: image[:47], "no whole multiple"),
