@@ -13,7 +13,7 @@ from pathlib import Path
 from sim_models.config import BadInput, NotReady
 from sim_models.datasets.definition import File
 from sim_models.datasets.limits import Limits
-from sim_models.datasets.web import Answer, Problem, ask, host
+from sim_models.datasets.web import Answer, NoSuchPart, Problem, ask, host
 
 GAIN_BYTES = 2**20
 """after which an attempt was worth it, and counts no more"""
@@ -178,11 +178,9 @@ def _pull(url: str, file: File, partial: Path, line: Line) -> None:
                 room(partial.parent, whole - answer.first, f"fetching {file.name}", line.limits)
             _note(partial).write_text(json.dumps({"url": url, "tag": answer.tag}))
             _write(answer, whole, file, partial, line)
-    except Problem as problem:
-        if "no such part" in str(problem):
-            forget(partial)
-            raise Problem(str(problem), again=True) from None
-        raise
+    except NoSuchPart as problem:
+        forget(partial)
+        raise Problem(str(problem), again=True) from None
     if whole is not None and _size(partial) < whole:
         raise Problem(f"ends after {_size(partial):,} of {whole:,} bytes", again=True)
 

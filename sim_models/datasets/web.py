@@ -39,6 +39,10 @@ class Problem(Exception):
         """whether the same server may do better, when, and whether it answered at all"""
 
 
+class NoSuchPart(Problem):
+    """The server's file ends before what was asked for begins: what is here is of another file."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A file, or its rest, on its way here."""
@@ -131,7 +135,7 @@ def _looked_at(response: requests.Response, first: int, limits: Limits) -> Answe
     if code in BUSY:
         raise Problem(f"answers {code} ({response.reason})", again=True, wait_s=_retry_after(headers))
     if code == 416:
-        raise Problem("has no such part of the file")
+        raise NoSuchPart("has no such part of the file")
     if code not in (200, 206):
         raise Problem(f"answers {code} ({response.reason})")
     if "html" in headers.get("Content-Type", "").lower():
