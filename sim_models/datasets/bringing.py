@@ -2,7 +2,6 @@
 
 import io
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from sim_models.config import BadInput
@@ -11,11 +10,9 @@ from sim_models.datasets.definition import File
 from sim_models.datasets.download import Hashes, Line, download, forget, room, verify
 from sim_models.datasets.placing import WORK, place, place_all
 from sim_models.datasets.receipt import Entry, Kept
+from sim_models.datasets.turns import Tell
 from sim_models.datasets.unpack import Member, Source, members, unpack
 from sim_models.datasets.web import Problem, RemoteFile, host
-
-Tell = Callable[[str], None]
-"""takes a sentence for people"""
 
 
 def bring(
