@@ -158,6 +158,10 @@ def add(
         dry_run,
     )
     console = Console(stderr=True)
+
+    def tell(sentence: str) -> None:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
 
@@ -165,7 +169,7 @@ def add(
                 task = bar.add_task("looking at stacks", total=total)
                 return lambda: bar.advance(task)
 
-            added = add_stacks(options, told)
+            added = add_stacks(options, told, tell)
     except KeyboardInterrupt:
         # typer would say no more than that it was aborted
         print("interrupted; nothing was added", file=sys.stderr)
