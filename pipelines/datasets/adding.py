@@ -13,6 +13,7 @@ from pipelines.datasets.trying import refuse_few, tried
 from pipelines.datasets.writing import as_yaml, text_with
 from pipelines.shared.stage import write_whole
 from sim_models.datasets.definition import Definition
+from sim_models.datasets.turns import Tell, alone
 from sim_models.sources.split import PARTS
 
 
@@ -26,19 +27,32 @@ class Added:
     """where stacks and definition are there, but DVC does not know them"""
 
 
-def add(options: Options, told: Callable[[int], Callable[[], None]]) -> Added:
+WAIT_S = 3600.0
+"""for another addition to the same project: a thousand stacks are looked at, copied and hashed in less"""
+Told = Callable[[int], Callable[[], None]]
+"""given the number of stacks, returns what is called after each"""
+
+
+def add(options: Options, told: Told, tell: Tell) -> Added:
     """Add stacks as a new dataset, or to one of that name.
 
     Args:
         options: what a person says of them.
-        told: given the number of stacks, returns what is called after each.
+        told: hears of every stack that was looked at.
+        tell: takes a sentence, where another adds to this project and is waited for.
 
     Raises:
         BadInput: if something cannot be used; then nothing is written.
+        NotReady: if another adds for too long.
     """
     refuse_nonsense(options)
     home = Home(options.into, options.name)
-    home.refuse_place()
+    # Whatever it is called: two of one name would write over each other, and DVC takes one at a time anyhow.
+    with alone(home.project(), "another `data add`", WAIT_S, tell):
+        return _added(options, home, told)
+
+
+def _added(options: Options, home: Home, told: Told) -> Added:
     gathered = gather(options.folder, options.raw, options.references)
     earlier = home.earlier()
     new = home.new_cells(gathered, earlier)

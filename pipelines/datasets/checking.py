@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.datasets.fetching import CheckReport
+from pipelines.datasets.finding import look_up
 from pipelines.datasets.imaging import Looked, look
-from sim_models import datasets
 from sim_models.config import BadInput
 from sim_models.datasets.definition import RECEIPT, Definition
 from sim_models.datasets.receipt import check, read_receipt
-
-ADDED = Path("datasets")
-"""where a person's own are, unless they said otherwise"""
 
 
 @dataclass(frozen=True)
@@ -57,21 +54,22 @@ class Checkup:
         return files | {"good": self.good, "images": self.images.as_dict() if self.images else None}
 
 
-def checked(name: str, into: Path, told: Callable[[int, int], None]) -> Checkup:
+def checked(name: str, into: Path, own: Path, told: Callable[[int, int], None]) -> Checkup:
     """Check a dataset.
 
     Args:
-        name: of a public one, a folder, or a definition file beside its folder.
-        into: folder of all datasets.
+        name: of a dataset, a definition file, or a folder.
+        into: folder of those that are fetched.
+        own: folder of one's own.
         told: hears of every cell whose images were read, as (done, all).
 
     Raises:
         BadInput: if nothing is there that could be checked.
     """
-    folder, definition = _found(name, into)
+    folder, definition = _found(name, into, own)
     receipt = read_receipt(folder) if folder.is_dir() else None
-    if definition is None and receipt is not None and receipt.dataset in datasets.names():
-        definition = datasets.find(receipt.dataset)
+    if definition is None and receipt is not None and (known := look_up(receipt.dataset, own)):
+        definition = known.definition
     if receipt is None and (definition is None or not folder.is_dir()):
         # says what was expected
         check(folder)
@@ -85,14 +83,18 @@ def checked(name: str, into: Path, told: Callable[[int, int], None]) -> Checkup:
     return Checkup(folder, files, look(definition, folder, told))
 
 
-def _found(name: str, into: Path) -> tuple[Path, Definition | None]:
-    """The folder, and the definition where there is one."""
-    if name.endswith((".yaml", ".yml")):
-        definition, beside = datasets.read(Path(name)), Path(name).with_suffix("")
-        return beside if beside.is_dir() else into / definition.name, definition
-    if name in datasets.names() and (not Path(name).is_dir() or (into / name / RECEIPT).is_file()):
-        return into / name, datasets.find(name)
-    places = Path(name), into / name, ADDED / name
-    folder = next((place for place in places if place.is_dir()), Path(name))
+def _found(name: str, into: Path, own: Path) -> tuple[Path, Definition | None]:
+    """The folder, and the definition where there is one.
+
+    A name may also be that of a folder here; that is meant where nothing lies in the dataset's own place.
+    """
+    known, path = look_up(name, own), Path(name)
+    if known is not None and (known.folder(into).is_dir() or not path.is_dir()):
+        folder = known.folder(into)
+        if known.file is not None and not known.definition.files and not folder.is_dir():
+            raise BadInput(f"{folder}: is not there; {known.whereabouts(into)}")
+        return folder, known.definition
+    folder = next((place for place in (path, into / name) if place.is_dir()), path)
     beside = folder.with_name(f"{folder.name}.yaml") if folder.name else folder
-    return folder, datasets.read(beside) if beside.is_file() else None
+    described = look_up(str(beside), own) if beside.is_file() else None
+    return folder, described.definition if described else None

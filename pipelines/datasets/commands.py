@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -27,50 +27,62 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Public datasets: what is known of them, fetch them verified, check them, say whose they are.",
+    help="Datasets, public and your own: what is known of them, fetch, add and check them, say whose they are.",
 )
 
-PUBLIC = Path("data/public")
+PUBLIC, OWN = Path("data/public"), Path("datasets")
 Into = Annotated[Path, typer.Option(help="Folder of all datasets; each gets a folder of its name in it.")]
-Name = Annotated[str, typer.Argument(help="Name of a dataset, or a definition file (.yaml) of your own.")]
+Own = Annotated[Path, typer.Option("--own", help="Folder of your own datasets, which `data add` writes.")]
+Name = Annotated[
+    str, typer.Argument(help="Name of a dataset, public or your own, or a definition file (.yaml).")
+]
 
 
 @app.command("list")
 def list_(
     into: Into = PUBLIC,
+    own: Own = OWN,
     as_json: AsJson = False,
     unknown: Annotated[bool, typer.Option("--unknown", help="Name all that is not known of each.")] = False,
 ) -> None:
-    """Print every dataset: structures and cells, size, licence, what is not known, where it was fetched."""
-    from pipelines.datasets.listing import rows, rows_in_lines
+    """Print every dataset, also your own: structures and cells, size, licence, what is not known, where it lies."""
+    from pipelines.datasets.finding import own_in, public
+    from pipelines.datasets.listing import lines, rows
 
-    found = rows(into)
-    print(json.dumps(found, indent=2) if as_json else "\n".join(rows_in_lines(found, unknown)))
+    known, mine = public(), own_in(own)
+    if as_json:
+        print(json.dumps(rows((*known, *mine.found), into), indent=2))
+    else:
+        print("\n".join(lines(known, mine.found, into, unknown)))
+    _warn(mine.problems)
 
 
 @app.command()
 def show(
     name: Name,
+    own: Own = OWN,
     as_json: AsJson = False,
     as_yaml: Annotated[
         bool, typer.Option("--yaml", help="As a definition file, to be saved in a project and filled in.")
     ] = False,
 ) -> None:
     """Print all that is known of a dataset, and what is not."""
+    from pipelines.datasets.finding import find
     from pipelines.datasets.pages import page
     from pipelines.datasets.writing import to_fill_in
     from sim_models.config import BadInput
-    from sim_models.datasets import given
 
-    definition = given(name)
+    known = find(name, own)
+    definition = known.definition
     if as_json and as_yaml:
         raise BadInput("--json and --yaml: are two ways to print the same; give one")
     if as_yaml:
         print(to_fill_in(definition), end="")
     elif as_json:
-        print(json.dumps(definition.model_dump(mode="json") | {"unknown": definition.unknown()}, indent=2))
+        more = {"unknown": definition.unknown(), "own": None if known.file is None else str(known.file)}
+        print(json.dumps(definition.model_dump(mode="json") | more, indent=2))
     else:
-        print(page(definition), end="")
+        print(page(definition, None if known.file is None else f"Described in `{known.file}`."), end="")
 
 
 @app.command()
@@ -81,6 +93,7 @@ def fetch(
         typer.Option(help="Only these cells: 1-10,14, or names as Cell_001; what is of no cell comes too."),
     ] = None,
     into: Into = PUBLIC,
+    own: Own = OWN,
     jobs: Annotated[int | None, typer.Option(help="Files at a time.")] = None,
     dry_run: Annotated[
         bool,
@@ -88,13 +101,14 @@ def fetch(
     ] = False,
 ) -> None:
     """Fetch datasets, verify them and unpack them; what broke off goes on, what is there is not fetched again."""
-    from pipelines.datasets.fetching import fetch_all, promised
+    from pipelines.datasets.fetching import fetch_all, promised, wanted
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asked = wanted(names, cells, into, own)
     if dry_run:
-        print("\n".join(promised(names, cells, into)))
+        print("\n".join(promised(asked, into)))
     else:
-        fetch_all(names, cells, into, jobs)
+        fetch_all(asked, into, jobs)
 
 
 @app.command()
@@ -127,7 +141,7 @@ def add(
     val: Annotated[float, typer.Option(help="Share of the cells to choose by.")] = 0.2,
     test: Annotated[float, typer.Option(help="Share of the cells that stay sealed.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the shuffle of cells.")] = 1,
-    into: Annotated[Path, typer.Option(help="Folder of your datasets, in a DVC project.")] = Path("datasets"),
+    into: Annotated[Path, typer.Option(help="Folder of your datasets, in a DVC project.")] = OWN,
     keep: Annotated[bool, typer.Option("--keep", help="Take cells along that have problems.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and say what would be written; write nothing.")
@@ -163,6 +177,10 @@ def add(
         dry_run,
     )
     console = Console(stderr=True)
+
+    def tell(sentence: str) -> None:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
 
@@ -170,7 +188,7 @@ def add(
                 task = bar.add_task("looking at stacks", total=total)
                 return lambda: bar.advance(task)
 
-            added = add_stacks(options, told)
+            added = add_stacks(options, told, tell)
     except KeyboardInterrupt:
         # typer would say no more than that it was aborted
         print("interrupted; nothing was added", file=sys.stderr)
@@ -187,6 +205,7 @@ def check(
         typer.Argument(help="Name of a dataset, the folder it lies in, or the definition file beside it."),
     ],
     into: Into = PUBLIC,
+    own: Own = OWN,
     as_json: AsJson = False,
 ) -> None:
     """Hold the files of a dataset against the record of its fetch, and its images against its definition."""
@@ -199,7 +218,7 @@ def check(
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading images", total=None)
-        report = checked(name, into, lambda done, total: bar.update(task, completed=done, total=total))
+        report = checked(name, into, own, lambda done, total: bar.update(task, completed=done, total=total))
     print(json.dumps(report.as_dict(), indent=2) if as_json else "\n".join(report.lines()))
     if not report.good:
         raise BadInput(report.verdict)
@@ -211,20 +230,27 @@ def licences(
         list[str] | None,
         typer.Argument(help="Of these datasets, or definition files; of all if none is named."),
     ] = None,
-    fetched: Annotated[bool, typer.Option("--fetched", help="Only of those that were fetched.")] = False,
+    fetched: Annotated[
+        bool, typer.Option("--fetched", help="Only of those that are here: fetched, or your own.")
+    ] = False,
     into: Into = PUBLIC,
+    own: Own = OWN,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Markdown file to write; else printed.")
     ] = None,
 ) -> None:
     """Say whose data they are and how to cite them: a table of licences for a model card, a paper, a lawyer."""
-    from pipelines.datasets.licences import fetched_names, may_feed, table
-    from sim_models import datasets
+    from pipelines.datasets.finding import find, own_in, public
+    from pipelines.datasets.licences import may_feed, table, with_here
 
-    here = fetched_names(into)
-    chosen = [datasets.given(name) for name in names or datasets.names()]
-    chosen = [each for each in chosen if not fetched or each.name in here]
-    text = table(chosen, here)
+    if names:
+        found = [find(name, own) for name in names]
+    else:
+        mine = own_in(own)
+        found = [*public(), *mine.found]
+        _warn(mine.problems)
+    chosen = [(known, here) for known, here in with_here(found, into) if here or not fetched]
+    text = table(chosen)
     if out is None:
         print(text, end="")
     else:
@@ -232,7 +258,11 @@ def licences(
 
         write_table(out, text)
         print(f"{out}: {len(chosen)} datasets")
-    for each in chosen:
-        allowed, sentence = may_feed(each)
-        if not allowed and (names or fetched):
-            print(f"warning: {sentence}", file=sys.stderr)
+    if names or fetched:
+        judged = (may_feed(known.definition) for known, _ in chosen)
+        _warn(sentence for allowed, sentence in judged if not allowed)
+
+
+def _warn(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        print(f"warning: {sentence}", file=sys.stderr)

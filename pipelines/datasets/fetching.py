@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from pipelines.datasets.finding import Known, find
 from pipelines.shared.stage import write_whole
-from sim_models import datasets
 from sim_models.config import BadInput, NotReady
 from sim_models.datasets.cells import chosen
 from sim_models.datasets.definition import Definition
@@ -23,6 +23,8 @@ from sim_models.datasets.web import host
 
 SHOWN = 10
 """files that are named of many"""
+Wanted = tuple[Definition, tuple[int, ...] | None]
+"""a dataset, and the cells of it, or None for all"""
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,41 @@ class CheckReport:
         }  # fmt: skip
 
 
-def fetch_all(names: list[str], cells: str | None, into: Path, jobs: int | None) -> None:
+def wanted(names: list[str], cells: str | None, into: Path, own: Path) -> list[Wanted]:
+    """What a person asks for.
+
+    Args:
+        names: of datasets, or paths of definitions.
+        cells: what they say of cells.
+        into: folder of all that is fetched.
+        own: folder of their own.
+
+    Raises:
+        BadInput: if there is no such thing, or nothing of it to fetch.
+    """
+    found = [find(name, own) for name in dict.fromkeys(names)]
+    for known in found:
+        _refuse_own(known, into)
+    definitions = [known.definition for known in found]
+    return [(each, None if cells is None else chosen(cells, each.cells)) for each in definitions]
+
+
+def _refuse_own(known: Known, into: Path) -> None:
+    definition = known.definition
+    if known.file is None or definition.files or definition.url or definition.doi:
+        return
+    raise BadInput(
+        f"{definition.name}: is a dataset of your own ({known.file}), with nothing to fetch; {known.whereabouts(into)}"
+    )
+
+
+def fetch_all(wanted: list[Wanted], into: Path, jobs: int | None) -> None:
     """Fetch one dataset after the other; one that fails leaves the others be.
 
     Raises:
         BadInput: with every failure.
     """
     limits = _limits(jobs)
-    wanted = _wanted(names, cells)
     for definition, numbers in wanted:
         refuse(definition, into / definition.name, numbers)
     failures: list[BadInput] = []
@@ -92,13 +121,13 @@ def fetch_all(names: list[str], cells: str | None, into: Path, jobs: int | None)
         raise kind("\nerror: ".join(map(str, failures)))
 
 
-def promised(names: list[str], cells: str | None, into: Path) -> Iterator[str]:
+def promised(wanted: list[Wanted], into: Path) -> Iterator[str]:
     """What would be fetched.
 
     Raises:
         BadInput: if it cannot be.
     """
-    for definition, numbers in _wanted(names, cells):
+    for definition, numbers in wanted:
         folder = into / definition.name
         for step in plan(definition, folder, numbers):
             file = step.file
@@ -125,11 +154,6 @@ def write_table(out: Path, text: str) -> None:
     if out.is_dir():
         raise BadInput(f"{out}: is a folder; --out takes a file, as {out / 'LICENCES.md'}")
     write_whole(out, text)
-
-
-def _wanted(names: list[str], cells: str | None) -> list[tuple[Definition, tuple[int, ...] | None]]:
-    definitions = [datasets.given(name) for name in dict.fromkeys(names)]
-    return [(each, None if cells is None else chosen(cells, each.cells)) for each in definitions]
 
 
 def _limits(jobs: int | None) -> Limits:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipelines.datasets.finding import Known
 from pipelines.onboarding.dataset import licence_of
 from sim_models.datasets.definition import Definition
+from sim_models.datasets.receipt import read_receipt
 
 UNKNOWN = "not known"
 
@@ -23,35 +25,49 @@ def may_feed(definition: Definition) -> tuple[bool, str]:
     )
 
 
-def table(definitions: Iterable[Definition], fetched: Iterable[str]) -> str:
-    """A page in Markdown: licence, origin and citation of each, and which lie here."""
-    here = set(fetched)
+def licence_in_words(definition: Definition, unknown: str) -> str:
+    """Its licence, or that it needs none."""
+    return definition.licence or ("one's own" if definition.origin == "own" else unknown)
+
+
+def table(found: Iterable[tuple[Known, bool]]) -> str:
+    """A page in Markdown: licence, origin and citation of each, and whether it is here."""
     lines = [
         "# Licences of datasets",
         "",
         "Written by `sim-models data licences`. A licence is an SPDX identifier; where none was read, none is",
         "named, and no registered model may be made of the dataset.",
         "",
-        "| dataset | licence | read in | cite | where | fetched here |",
+        "| dataset | licence | read in | cite | where | here |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for each in definitions:
+    for known, here in found:
+        each = known.definition
         cells = (
-            each.name,
-            each.licence or ("one's own" if each.origin == "own" else UNKNOWN),
+            known.called,
+            licence_in_words(each, UNKNOWN),
             each.licence_from or "-",
             each.cite or UNKNOWN,
             each.doi or each.url or UNKNOWN,
-            "yes" if each.name in here else "no",
+            "yes" if here else "no",
         )
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def fetched_names(root: Path) -> list[str]:
-    """The datasets that were fetched into folders of `root`."""
-    from sim_models.datasets.receipt import read_receipt
+def with_here(found: Iterable[Known], into: Path) -> list[tuple[Known, bool]]:
+    """Each with whether it was fetched, or is one's own and there."""
+    fetched = _fetched_names(into)
 
+    def is_here(known: Known) -> bool:
+        added = known.file is not None and not known.definition.files
+        return known.definition.name in fetched or (added and known.folder(into).is_dir())
+
+    return [(known, is_here(known)) for known in found]
+
+
+def _fetched_names(root: Path) -> list[str]:
+    """The datasets that were fetched into folders of `root`."""
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     receipts = [read_receipt(folder) for folder in folders]
     return [receipt.dataset for receipt in receipts if receipt is not None]

@@ -33,9 +33,9 @@ def size_of(definition: Definition) -> str:
     return f"? ({len(definition.files)} files)" if definition.files else "not to be fetched"
 
 
-def page(definition: Definition) -> str:
-    """All that is known of a dataset, and what is not, in Markdown."""
-    return "\n".join(_lines(definition)).rstrip() + "\n"
+def page(definition: Definition, origin: str | None = None) -> str:
+    """All that is known of a dataset, and what is not, in Markdown; `origin` says whence, if it is not public."""
+    return "\n".join(_lines(definition, origin)).rstrip() + "\n"
 
 
 def index(definitions: Iterable[Definition]) -> str:
@@ -63,10 +63,10 @@ def pages() -> dict[str, str]:
     return {f"{each.name}.md": page(each) for each in definitions} | {"README.md": index(definitions)}
 
 
-def _lines(definition: Definition) -> Iterator[str]:
+def _lines(definition: Definition, origin: str | None) -> Iterator[str]:
     fetched = f"`sim-models data fetch {definition.name}`"
     cannot = f"`{definition.name}` cannot be fetched by name: no file of it is known by its URL."
-    yield from (f"# {definition.title}", "", fetched if definition.reachable else cannot, "")
+    yield from (f"# {definition.title}", "", origin or (fetched if definition.reachable else cannot), "")
     yield from _bullets(
         {
             "structures and cells": cells_of(definition),

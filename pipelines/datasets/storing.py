@@ -51,8 +51,8 @@ class Home:
         """Copies under way."""
         return self.into / f".{self.name}.adding"
 
-    def refuse_place(self) -> None:
-        """Look whether anything can be added here.
+    def project(self) -> Path:
+        """The folder in which DVC keeps what it knows of the project that this is in.
 
         Raises:
             BadInput: if files are in the way, or it is in no DVC project.
@@ -60,11 +60,13 @@ class Home:
         for path in (self.folder, self.into, *self.into.absolute().parents):
             if path.exists() and not path.is_dir():
                 raise BadInput(f"{path}: is a file; --into takes a folder, as datasets")
-        if dvc_root(self.into) is None:
+        root = dvc_root(self.into)
+        if root is None:
             raise BadInput(
                 f"{self.into.absolute()}: is in no DVC project, which stacks are kept by; go into one, or make this "
                 "folder one by: git init && dvc init"
             )
+        return root / ".dvc"
 
     def earlier(self) -> Definition | None:
         """The definition of what is there; None for a new dataset.

@@ -40,12 +40,3 @@ def read(path: Path) -> Definition:
     except (TypeError, UnicodeDecodeError):
         # A YAML date or bytes is no JSON; a picture is no text.
         raise BadInput(f"{path}: is no definition: a date without quotes, or no text at all") from None
-
-
-def given(name: str) -> Definition:
-    """A dataset by what a person calls it: a name, or a definition file of their own.
-
-    Raises:
-        BadInput: if there is none.
-    """
-    return read(Path(name)) if name.endswith((".yaml", ".yml")) else find(name)

@@ -2,20 +2,18 @@
 
 import io
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from sim_models.config import BadInput
 from sim_models.datasets.cells import in_words, number_in
 from sim_models.datasets.definition import File
 from sim_models.datasets.download import Hashes, Line, download, forget, room, verify
-from sim_models.datasets.placing import WORK, place, place_all
+from sim_models.datasets.placing import WORK, in_place, left_in, place, place_all
 from sim_models.datasets.receipt import Entry, Kept
-from sim_models.datasets.unpack import Member, Source, members, unpack
+from sim_models.datasets.turns import Tell
+from sim_models.datasets.unpack import Member, Source, Unpacked, members, unpack
 from sim_models.datasets.web import Problem, RemoteFile, host
-
-Tell = Callable[[str], None]
-"""takes a sentence for people"""
 
 
 def bring(
@@ -30,7 +28,7 @@ def bring(
     asked = cells if file.cells else None
     entry = None
     if asked and file.name.lower().endswith(".zip") and not (folder / file.name).exists():
-        entry = _parts(file, asked, folder, line, tell)
+        entry = _parts(file, asked, folder, before, line, tell)
     entry = entry or _whole(file, asked, folder, line, tell)
     return _added_to(before, entry, folder, file.cells)
 
@@ -73,20 +71,22 @@ def _somebodys(file: File, own: Path) -> tuple[Hashes, tuple[str, ...]]:
         ) from None
 
 
-def _parts(file: File, cells: tuple[int, ...], folder: Path, line: Line, tell: Tell) -> Entry | None:
+def _parts(
+    file: File, cells: tuple[int, ...], folder: Path, before: Entry | None, line: Line, tell: Tell
+) -> Entry | None:
     """Fetch these cells alone, from a server that serves parts; None if none does."""
     for url in file.urls:
         try:
             remote = _remote(url, file, line)
             with io.BufferedReader(remote, 2**16) as source:
-                kept = _opened(source, file, remote.size, cells, folder, line)
+                kept = _read(source, file, remote.size, cells, folder, before, line)
         except Problem as problem:
             tell(f"{file.name}: {host(url)} {problem}")
             continue
         except BadInput as refusal:
             if url == file.urls[-1]:
                 raise
-            tell(f"{file.name}: {refusal}")
+            tell(str(refusal))
             continue
         verified = () if file.bytes is None else ("bytes",)
         return Entry(
@@ -107,7 +107,7 @@ def _remote(url: str, file: File, line: Line) -> RemoteFile:
     limits = line.limits
     for attempt in range(limits.attempts):
         try:
-            return RemoteFile(url, limits, file.bytes)
+            return RemoteFile(file.name, url, limits, file.bytes, line.pause)
         except Problem as problem:
             if not problem.again or attempt + 1 == limits.attempts:
                 raise
@@ -117,15 +117,64 @@ def _remote(url: str, file: File, line: Line) -> RemoteFile:
 
 
 def _opened(
-    source: Source, file: File, packed: int, cells: tuple[int, ...] | None, folder: Path, line: Line
+    source: Path, file: File, packed: int, cells: tuple[int, ...] | None, folder: Path, line: Line
 ) -> tuple[Kept, ...]:
-    """Unpack what is wanted, then put it into place."""
+    """Unpack what is wanted of an archive that is here, then put it into place."""
     wanted = _wanted(members(source, file.name, packed, line.limits), file, cells)
-    size = sum(member.bytes for member in wanted)
-    room(folder, size, f"unpacking {file.name}", line.limits)
-    into = work_in(folder) / f"{file.name}.unpacked"
+    into = _unpacked_in(folder, file)
     shutil.rmtree(into, ignore_errors=True)
-    done = 0
+    unpacked = _unpacked(source, file, wanted, folder, 0, line)
+    place_all(unpacked, into, folder)
+    shutil.rmtree(into)
+    return _kept(unpacked)
+
+
+def _read(
+    source: IO[bytes],
+    file: File,
+    packed: int,
+    cells: tuple[int, ...],
+    folder: Path,
+    before: Entry | None,
+    line: Line,
+) -> tuple[Kept, ...]:
+    """Read what is wanted of an archive on a server, then put it into place.
+
+    What has its place already, or was read by a fetch that broke off, is not asked for again. The archive's own table
+    says which files these are, so nothing has to be noted of what was under way, or of which version it was.
+    """
+    listed = members(source, file.name, packed, line.limits)
+    wanted = _wanted(listed, file, cells)
+    fetched = {kept.path for kept in before.files} if before else set()
+    placed = in_place(fetched | {each.path for each in wanted}, listed, folder, file.name)
+    into = _unpacked_in(folder, file)
+    left = left_in(into, listed)
+    lacking = [each for each in wanted if each.path not in placed]
+    rest = [each for each in lacking if each.path not in left]
+    done = sum(each.bytes for each in lacking) - sum(each.bytes for each in rest)
+    source.seek(0)
+    try:
+        new = {each.path: each for each in _unpacked(source, file, rest, folder, done, line)}
+    except BadInput as refusal:
+        raise type(refusal)(
+            f"{refusal}; what was read whole is kept, and the next fetch goes on there"
+        ) from None
+    read = left | new
+    place_all([read[each.path] for each in lacking], into, folder)
+    shutil.rmtree(into, ignore_errors=True)
+    there = read | placed
+    return _kept([there[each.path] for each in wanted])
+
+
+def _unpacked(
+    source: Source, file: File, wanted: list[Member], folder: Path, done: int, line: Line
+) -> list[Unpacked]:
+    """Unpack these members beside those bytes that are done."""
+    if not wanted:
+        return []
+    lacking = sum(member.bytes for member in wanted)
+    size = done + lacking
+    room(folder, lacking, f"unpacking {file.name}", line.limits)
 
     def report(more: int) -> None:
         nonlocal done
@@ -134,12 +183,18 @@ def _opened(
             raise KeyboardInterrupt
         line.report(f"{file.name}, unpacking", done, size)
 
-    if not isinstance(source, Path):
-        source.seek(0)
-    unpacked = unpack(source, file.name, {member.path for member in wanted}, into, report)
-    place_all(unpacked, into, folder)
-    shutil.rmtree(into)
-    return tuple(Kept(path=each.path, bytes=each.bytes, sha256=each.sha256) for each in unpacked)
+    return unpack(source, file.name, {member.path for member in wanted}, _unpacked_in(folder, file), report)
+
+
+def _kept(unpacked: list[Unpacked]) -> tuple[Kept, ...]:
+    return tuple(
+        Kept(path=each.path, bytes=each.bytes, sha256=each.sha256)
+        for each in sorted(unpacked, key=lambda each: each.path)
+    )
+
+
+def _unpacked_in(folder: Path, file: File) -> Path:
+    return work_in(folder) / f"{file.name}.unpacked"
 
 
 def _wanted(there: list[Member], file: File, cells: tuple[int, ...] | None) -> list[Member]:

@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from sim_models.config import BadInput, NotReady
 from sim_models.datasets.definition import File
 from sim_models.datasets.limits import Limits
-from sim_models.datasets.web import Answer, Problem, ask, host
+from sim_models.datasets.web import Answer, NoSuchPart, Problem, ask, host
 
 GAIN_BYTES = 2**20
 """after which an attempt was worth it, and counts no more"""
@@ -28,6 +29,7 @@ class Hashes:
     bytes: int
     md5: str
     sha256: str
+    crc32: int
 
 
 @dataclass(frozen=True)
@@ -107,14 +109,15 @@ def verify(file: File, path: Path) -> tuple[Hashes, tuple[str, ...]]:
 
 
 def hashes_of(path: Path) -> Hashes:
-    """Size, MD5 and SHA-256 of a file, read once."""
-    md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
+    """Size, MD5, SHA-256 and CRC-32 of a file, read once."""
+    md5, sha256, size, crc32 = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0, 0
     with path.open("rb") as stream:
         while block := stream.read(2**20):
             md5.update(block)
             sha256.update(block)
             size += len(block)
-    return Hashes(size, md5.hexdigest(), sha256.hexdigest())
+            crc32 = zlib.crc32(block, crc32)
+    return Hashes(size, md5.hexdigest(), sha256.hexdigest(), crc32)
 
 
 def room(folder: Path, needed: int, what: str, limits: Limits) -> None:
@@ -178,11 +181,9 @@ def _pull(url: str, file: File, partial: Path, line: Line) -> None:
                 room(partial.parent, whole - answer.first, f"fetching {file.name}", line.limits)
             _note(partial).write_text(json.dumps({"url": url, "tag": answer.tag}))
             _write(answer, whole, file, partial, line)
-    except Problem as problem:
-        if "no such part" in str(problem):
-            forget(partial)
-            raise Problem(str(problem), again=True) from None
-        raise
+    except NoSuchPart as problem:
+        forget(partial)
+        raise Problem(str(problem), again=True) from None
     if whole is not None and _size(partial) < whole:
         raise Problem(f"ends after {_size(partial):,} of {whole:,} bytes", again=True)
 

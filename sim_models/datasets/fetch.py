@@ -5,23 +5,21 @@ goes on. A folder has one fetch at a time; a second one waits and finds the work
 another than the one fetched belongs to somebody, and is never overwritten.
 """
 
-import fcntl
-import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sim_models.config import BadInput, NotReady
-from sim_models.datasets.bringing import Tell, bring
+from sim_models.datasets.bringing import bring
 from sim_models.datasets.definition import Definition, File
 from sim_models.datasets.download import Line, Report, room
 from sim_models.datasets.limits import Limits
 from sim_models.datasets.placing import WORK
 from sim_models.datasets.receipt import Entry, Receipt, read_receipt, state_of
+from sim_models.datasets.turns import Tell, alone
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def fetch(
     """
     refuse(definition, folder, cells)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder, limits, tell):
+    with alone(folder, "another fetch", limits.lock_s, tell):
         steps = plan(definition, folder, cells)
         needed_bytes = sum(each.needed for each in steps if not cells or not each.file.cells)
         if needed_bytes:
@@ -178,31 +176,3 @@ def _all(steps: list[Step], work: Callable[[Step], Entry], keep: Callable[[Entry
         kinds = {type(failure) for failure in failures}
         kind = NotReady if kinds == {NotReady} else BadInput
         raise kind("\nerror: ".join(str(failure) for failure in failures))
-
-
-@contextmanager
-def _alone(folder: Path, limits: Limits, tell: Tell) -> Iterator[None]:
-    """Hold the folder; the lock goes when its process dies.
-
-    Raises:
-        NotReady: if another fetch holds it for too long.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        since, told = time.monotonic(), False
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() - since > limits.lock_s:
-                    raise NotReady(
-                        f"{folder}: another fetch holds it for {limits.lock_s:g} s; wait for it or end it"
-                    ) from None
-            if not told:
-                tell(f"{folder}: waiting for another fetch into it")
-                told = True
-            time.sleep(0.2)
-        yield
-    finally:
-        os.close(handle)

@@ -41,7 +41,8 @@ class Member:
     path: str
     """with slashes, below the target folder"""
     bytes: int
-    """as announced"""
+    crc32: int | None
+    """as announced; a tar announces none"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def members(source: Source, name: str, packed: int, limits: Limits) -> list[Memb
     """
     found, total, paths = [], 0, set()
     with _trouble(name), _listing(source, name) as entries:
-        for count, (path, size, odd) in enumerate(entries, start=1):
+        for count, (path, size, odd, crc32) in enumerate(entries, start=1):
             if count > limits.most_members:
                 raise BadInput(f"{name}: holds more than {limits.most_members:,} files; none was unpacked")
             total += size
@@ -92,7 +93,7 @@ def members(source: Source, name: str, packed: int, limits: Limits) -> list[Memb
             if clean in paths:
                 raise BadInput(f"{name}: holds '{clean}' twice; none was unpacked")
             paths.add(clean)
-            found.append(Member(clean, size))
+            found.append(Member(clean, size, crc32))
     if clash := next((path for path in paths if _parents(path) & paths), None):
         raise BadInput(f"{name}: '{_shown(clash)}' lies in a folder that is also a file; none was unpacked")
     if not found:
@@ -152,18 +153,18 @@ def _trouble(name: str) -> Iterator[None]:
         raise BadInput(f"{name}: is damaged, or no archive of its kind ({_first_line(error)})") from None
 
 
-Entry = tuple[str, int, str | None]
-"""path, bytes (-1 for a folder), and what it is if it is neither file nor folder"""
+Entry = tuple[str, int, str | None, int | None]
+"""path, bytes (-1 for a folder), what it is if it is neither file nor folder, and CRC-32"""
 
 
 @contextmanager
 def _listing(source: Source, name: str) -> Iterator[Iterator[Entry]]:
     if name.lower().endswith(".zip"):
         with zipfile.ZipFile(source) as archive:
-            yield ((info.filename, *_zip_kind(info)) for info in archive.infolist())
+            yield ((info.filename, *_zip_kind(info), info.CRC) for info in archive.infolist())
     else:
         with _tar(source) as archive:
-            yield ((info.name, *_tar_kind(info)) for info in archive)
+            yield ((info.name, *_tar_kind(info), None) for info in archive)
 
 
 @contextmanager

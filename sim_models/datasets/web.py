@@ -7,7 +7,7 @@
 import io
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from sim_models.config import BadInput
+from sim_models.config import BadInput, NotReady
 from sim_models.datasets.definition import safe_url
 from sim_models.datasets.limits import Limits
 
@@ -37,6 +37,10 @@ class Problem(Exception):
         super().__init__(what)
         self.again, self.wait_s, self.reached = again, wait_s, reached
         """whether the same server may do better, when, and whether it answered at all"""
+
+
+class NoSuchPart(Problem):
+    """The server's file ends before what was asked for begins: what is here is of another file."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def _looked_at(response: requests.Response, first: int, limits: Limits) -> Answe
     if code in BUSY:
         raise Problem(f"answers {code} ({response.reason})", again=True, wait_s=_retry_after(headers))
     if code == 416:
-        raise Problem("has no such part of the file")
+        raise NoSuchPart("has no such part of the file")
     if code not in (200, 206):
         raise Problem(f"answers {code} ({response.reason})")
     if "html" in headers.get("Content-Type", "").lower():
@@ -184,11 +188,14 @@ class RemoteFile(io.RawIOBase):
 
     Raises:
         BadInput: from every read, if the server does not serve parts or the file changed meanwhile.
+        NotReady: from every read, if the server cannot be reached any more.
     """
 
-    def __init__(self, url: str, limits: Limits, expected: int | None) -> None:
+    def __init__(
+        self, name: str, url: str, limits: Limits, expected: int | None, pause: Callable[[float], None]
+    ) -> None:
         super().__init__()
-        self.url, self.limits = url, limits
+        self.file_name, self.url, self.limits, self.pause = name, url, limits, pause
         self._at, self._block, self._block_at = 0, b"", 0
         self._tag: str | None = None
         with ask(url, limits, 0, 0) as answer:
@@ -234,9 +241,10 @@ class RemoteFile(io.RawIOBase):
                 return self._fetched()
             except Problem as problem:
                 if not problem.again or attempt + 1 == self.limits.attempts:
-                    raise BadInput(f"{host(self.url)} {problem}") from None
+                    kind = BadInput if problem.reached else NotReady
+                    raise kind(f"{self.file_name}: {host(self.url)} {problem}") from None
                 pause_s = max(problem.wait_s, self.limits.pause_s * 2**attempt)
-                time.sleep(min(pause_s, self.limits.longest_pause_s))
+                self.pause(min(pause_s, self.limits.longest_pause_s))
         raise AssertionError
 
     def _fetched(self) -> bytes:

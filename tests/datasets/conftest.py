@@ -39,6 +39,8 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, str | None]] = []
         """paths, and the range that was asked for"""
         self.times: Counter[str] = Counter()
+        self.patience = 0
+        """answers that `tires` gives"""
         self.sent = 0
         """bytes of bodies"""
 
@@ -195,6 +197,17 @@ class Handler(BaseHTTPRequestHandler):
             self._send(429, b"", Retry_After="0")
         else:
             self._served(body)
+
+    def as_tires(self, body: bytes) -> None:
+        if self.server.times[self.path] > self.server.patience:
+            self._send(503, b"")
+        else:
+            self._served(body)
+
+    def as_lazy(self, body: bytes) -> None:
+        """Slow enough to be killed in the middle of an archive of which parts are read."""
+        time.sleep(0.03)
+        self._served(body)
 
     def as_sends_on(self, body: bytes) -> None:
         self._send(302, b"", Location=self.path.replace("sends-on", "good"))

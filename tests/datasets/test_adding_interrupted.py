@@ -10,6 +10,9 @@ import yaml
 
 from pipelines.datasets import adding, storing
 from pipelines.shared.dvc_command import Ended
+from sim_models import datasets
+from sim_models.datasets.turns import alone
+from sim_models.sources.split import PARTS
 from tests.datasets.acquisitions import STATED, Add, parts, some, tree
 
 FULL = OSError(28, "No space left on device", "datasets")
@@ -106,3 +109,56 @@ def test_dvc_takes_it(tmp_path: Path, many: Path, add: Add, monkeypatch: pytest.
     assert yaml.safe_load(Path("datasets/mine.dvc").read_text())["outs"][0]["nfiles"] == 10
     assert dvc(["status", "-q", "mine.dvc"], Path("datasets"), show=False).code == 0
     assert Path("datasets/.gitignore").read_text().splitlines() == ["/mine", "/more"]
+
+
+ADD = """
+import sys
+import time
+from pathlib import Path
+from pipelines.cli import app
+from pipelines.datasets import adding, storing  # now, so that both begin at once
+from pipelines.shared.dvc_command import Ended
+from pipelines.shared.stage import exit_code
+
+copy = storing._copy
+
+def slowly(*paths):
+    time.sleep(0.5)
+    copy(*paths)
+
+storing._copy, storing.dvc = slowly, lambda *_, **__: Ended(0, "", "")
+Path(sys.argv[1]).touch()
+while len(list(Path().glob("ready*"))) < 2:
+    time.sleep(0.01)
+sys.exit(exit_code(lambda: app(["data", "add", *sys.argv[2:]], standalone_mode=False)))
+"""
+
+
+def test_two_at_once_take_turns(many: Path, tmp_path: Path) -> None:
+    """Each with cells of its own, and one that both have."""
+    (tmp_path / ".dvc").mkdir()
+    works = []
+    for number, cells in enumerate((range(3), range(2, 5))):
+        acq = some(many, tmp_path / f"acq{number}", cells)
+        words = [sys.executable, "-c", ADD, f"ready{number}", "mine", str(acq), *map(str, STATED)]
+        works.append(
+            subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+    ends = [(work.communicate(timeout=120), work.returncode) for work in works]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert sum("/.dvc: waiting for another `data add`\n" in err for (_, err), _ in ends) == 1
+    assert sorted(out.split(",")[0] for (out, _), _ in ends) == ["2 more cells", "3 cells"]
+    assert tree(tmp_path / "datasets" / "mine") == tree(many)
+    found = datasets.read(tmp_path / "datasets" / "mine.yaml")
+    assert found.parts is not None
+    assert sum(len(found.parts.cells(part)) for part in PARTS) == 5
+    assert {path.name for path in (tmp_path / "datasets").iterdir()} == {"mine", "mine.yaml"}
+
+
+def test_another_is_not_waited_for_for_ever(add: Add, many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adding, "WAIT_S", 0.1)
+    with alone(Path(".dvc"), "a test", 1, print):
+        done = add("mine", many, *STATED)
+    assert (done.code, Path("datasets").exists()) == (4, False)
+    assert done.err.endswith("/.dvc: another `data add` holds it for 0.1 s; wait for it or end it\n")
+    assert add("mine", many, *STATED).code == 0

@@ -90,7 +90,7 @@ def test_what_a_definition_may_not_say(change: dict[str, Any], said: str) -> Non
 def test_a_set_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "ours.yaml"
     path.write_text(yaml.safe_dump(tree_of(name="ours", origin="own")))
-    ours = datasets.given(str(path))
+    ours = datasets.read(path)
     assert not {"licence", "doi", "files", "cite"} & set(ours.unknown())
     assert "optics.pixel_um" in ours.unknown()
 
@@ -100,14 +100,14 @@ def test_what_is_no_definition(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
     with pytest.raises(BadInput, match=str(path)):
-        datasets.given(str(path))
+        datasets.read(path)
 
 
 def test_unknown_names() -> None:
     with pytest.raises(BadInput, match="there is no dataset 'biosr'; there are biosr-ccps"):
-        datasets.given("biosr")
+        datasets.find("biosr")
     with pytest.raises(BadInput, match="there is no such file"):
-        datasets.given("no.yaml")
+        datasets.read(Path("no.yaml"))
 
 
 PATTERN = "Cell_{number:03d}"

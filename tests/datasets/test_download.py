@@ -17,6 +17,7 @@ from sim_models.config import BadInput, NotReady
 from sim_models.datasets import download
 from sim_models.datasets.limits import Limits
 from sim_models.datasets.receipt import check
+from sim_models.datasets.turns import alone
 from sim_models.datasets.web import Problem
 from tests.datasets.conftest import BODY, QUICK, Get, Server, file_of, toy, tree_of
 
@@ -95,6 +96,26 @@ def test_what_can_be_mended_is(server: Server, get: Get, tmp_path: Path, manner:
 def test_what_broke_off_goes_on_where_it_stood(server: Server, get: Get) -> None:
     get(toy(file_of(BODY, NAME, server.url("drops", NAME))))
     assert [asked for _, asked in server.asked] == [None, "bytes=66667-", "bytes=133334-"]
+
+
+def test_what_is_longer_than_the_servers_file_is_begun_anew(server: Server, get: Get, tmp_path: Path) -> None:
+    partial = tmp_path / "toy" / ".fetch" / f"{NAME}.partial"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(BODY + b"of another version")
+    get(toy(file_of(BODY, NAME, server.url("good", NAME), bytes=None)))
+    assert [asked for _, asked in server.asked] == ["bytes=200018-", None]
+    assert (tmp_path / "toy" / NAME).read_bytes() == BODY
+
+
+def test_another_fetch_is_not_waited_for_for_ever(server: Server, get: Get, tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    limits = QUICK.model_copy(update={"lock_s": 0.1})
+    with (
+        alone(tmp_path / "toy", "another fetch", 0.1, print),
+        pytest.raises(NotReady, match=r"toy: another fetch holds it for 0.1 s; wait for it or end it"),
+    ):
+        get(toy(file_of(BODY, NAME, server.url("good", NAME))), limits=limits)
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("manner", ["drops-once", "changes", "whole-only"])
@@ -177,7 +198,7 @@ def test_two_at_once_fetch_once(server: Server, get: Get, tmp_path: Path) -> Non
     for thread in threads:
         thread.join()
     assert len(server.asked) == 1
-    assert f"{tmp_path / 'toy'}: waiting for another fetch into it" in said
+    assert f"{tmp_path / 'toy'}: waiting for another fetch" in said
     assert check(tmp_path / "toy").good
 
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import stat
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def test_a_server_without_ranges_is_not_read_to_its_end(server: Server) -> None:
     server.files["endless"] = b""
     began = server.sent
     with pytest.raises(Problem, match="does not serve parts"):
-        RemoteFile(server.url("endless-said", "endless"), QUICK, None)
+        RemoteFile("endless", server.url("endless-said", "endless"), QUICK, None, time.sleep)
     assert server.sent - began < 50_000_000
 
 
