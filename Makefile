@@ -28,7 +28,7 @@ submit: $(READY)  ## run STAGE=train@NAME on a Ray cluster; ADDRESS=http://head:
 	@$(IN_VENV) sim-models submit $(STAGE) --study $(STUDY) $(if $(ADDRESS),--address $(ADDRESS)) $(ARGS)
 
 test: $(READY)  ## pass the tests, a file on each core, but for those that take minutes
-	@$(IN_VENV) pytest -n auto --dist loadfile -m "not faults"
+	@$(IN_VENV) pytest -n auto --dist loadfile --no-loadscope-reorder -m "not faults"
 
 test-cluster: $(READY)  ## pass the tests that start PostgreSQL, S3, MLflow and a Ray of three nodes here
 	@$(IN_VENV) pytest tests/cluster -m "not faults"

@@ -35,7 +35,7 @@ from sim_models.transfer.search import TrialRecord, best, freeze_ranges, operati
 from sim_models.transfer.study import NOTHING, Costs, Listener, Study, StudySettings, jobs_of
 from sim_models.transfer.trials import Trials
 
-TRANSFERS = (("microtubules_nafnet", "ccps"), ("microtubules_nafnet", "er"), ("er_nafnet", "ccps"))
+TRANSFERS = (("microtubules_nafnet", "ccps"), ("microtubules_nafnet", "er"), ("ccps_nafnet", "er"))
 LIMIT_DB, LIMIT_SHARE = 0.1, 0.2
 SILENT = Listener(lambda _trial: None, lambda _name, _job, _stretch: None)
 TIMED = 5

@@ -76,8 +76,9 @@ def bring_in(
         doubts = (doubt for each in sources.values() for doubt in each.doubts)
         notes = *_of_levels(files, brightest), *doubts
         brought = Brought(left_out=left_out, notes=notes, licence=licence)
-        in_vain = _InVain(found=tuple(useless.values()))
-        (folder / IN_VAIN).write_text(in_vain.model_dump_json(indent=2) + "\n")
+        if useless:
+            in_vain = _InVain(found=tuple(useless.values()))
+            (folder / IN_VAIN).write_text(in_vain.model_dump_json(indent=2) + "\n")
         (folder / BROUGHT).write_text(brought.model_dump_json(indent=2) + "\n")
     return brought
 
