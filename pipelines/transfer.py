@@ -36,7 +36,7 @@ def main(key: str) -> None:
         logbook = Logbook(lab.tracker, parent, here.execution, here.folder / "logged", trials, data)
         study = Study(
             settings=transfer.study,
-            prepared=Prepared.open(dataset),
+            prepared=Prepared.open(dataset).towards(finetune.recipe.task.target),
             folder=str(dataset),
             trials=trials,
             bootstrap=params.evaluation.bootstrap,

@@ -101,6 +101,21 @@ class Task(Settings):
             return "frames"
         return "denoised" if self.target == "none" else "image"
 
+    @property
+    def truth(self) -> Role:
+        """The image by which it is judged: its target; of frames, their reconstruction is, against the reference. What
+        has learned without a target is judged by the field without noise."""
+        if self.gives == "image":
+            return self.target  # type: ignore[return-value] # a task that gives an image names a role
+        if self.gives == "frames" or self.input == "reconstruction":
+            return "reference"
+        return "volume_clean" if self.input == "volume" else "raw_clean"
+
+    def missing_to_judge(self, images: Iterable[Role]) -> list[Role]:
+        """The images that learning and judging need, but for those there are."""
+        there = set(images)
+        return [*self.missing(there), *(role for role in (self.truth,) if role not in {*there, self.target})]
+
     def missing(self, images: Iterable[Role]) -> list[Role]:
         """The images that learning needs, but for those there are."""
         needed = (*self.roles, *(() if self.target == "none" else (self.target,)))

@@ -73,8 +73,8 @@ def bring_in(
         left_out = {cell: each.reason for cell, each in useless.items()}
         _refuse_few(files.layout.folder, list(sources), left_out)
         Prepared.seal(folder, structure, deal(list(sources)))
-        doubts = (doubt for each in sources.values() for doubt in each.doubts)
-        notes = *_of_levels(files, brightest), *doubts
+        doubts = {cell: each.doubts for cell, each in sources.items()}
+        notes = *_of_levels(files, brightest), *_together(doubts)
         brought = Brought(left_out=left_out, notes=notes, licence=licence)
         if useless:
             in_vain = _InVain(found=tuple(useless.values()))
@@ -103,6 +103,17 @@ def _of_levels(files: Survey, brightest: str | None) -> Iterator[str]:
         f"{folder}: has no references, so the classical SIM of its brightest level ({brightest}) is "
         f"the reference of the others; '{brightest}' itself is not learned from"
     )
+
+
+def _together(doubts: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What is doubtful about cells; said once where it is true of several."""
+    cells: dict[str, list[str]] = {}
+    for cell, said in doubts.items():
+        for doubt in said:
+            cells.setdefault(doubt, []).append(cell)
+    for doubt, names in cells.items():
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        yield f"{', '.join(names[:MOST_NAMED])}{more}: {doubt}"
 
 
 def _brightest(files: Survey, reading: Reading) -> str:

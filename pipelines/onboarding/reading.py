@@ -1,6 +1,6 @@
 """The images of one cell as fields: checked, above the camera's offset, each level with reference and classical SIM."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pipelines.onboarding.cells import Cell, Survey
-from pipelines.onboarding.clean import Moved, as_bright, shift_px
+from pipelines.onboarding.clean import Moved, as_bright, shift_between
 from pipelines.own_files.stacks import (
     Stated,
     above_offset,
@@ -115,10 +115,17 @@ def fields_of(
         BadInput: if its files are of another kind than was asked for.
     """
     stacks = {level: raw_of(listed, reading.declared) for level, listed in cell.raw.items()}
+    clean, doubts = _clean_stacks(cell, reading.declared)
+    files = {**cell.raw, **{_name(key): listed for key, listed in cell.clean.items()}}
+    _refuse_sizes(files, {**stacks, **clean})
     given = {level: reference_of(cell, level, raw, reading.declared) for level, raw in stacks.items()}
-    made = _reconstructed(cell, structure, reading, stacks)
+    taken = [
+        _field(cell.name, level, raw, files[level].where, structure, reading)
+        for level, raw in {**stacks, **clean}.items()
+    ]
+    made = _reconstructed(taken, reading, needed=stacks if cell.references else files)
     bright = max((made[level] for level in stacks), key=_light)
-    fields, doubts = [], _doubts(cell, bright, given[bright.level])
+    fields, doubts = [], [*doubts, *_doubts(cell, bright, given[bright.level])]
     for level, reference in given.items():
         brighter = None if level == brightest else made.get(_brighter(cell, level, brightest))
         if not cell.references:
@@ -128,27 +135,48 @@ def fields_of(
         field = _with_reference(made[level], reference)
         field, doubt = _with_clean(field, brighter, needed=not cell.references)
         fields.append(field)
-        doubts += [f"{cell.name}: {doubt}"] if doubt else []
+        doubts += [doubt] if doubt else []
     return fields, tuple(doubts)
 
 
-def _reconstructed(
-    cell: Cell, structure: str, reading: Reading, stacks: Mapping[str, Raw]
-) -> dict[str, Field]:
-    """Every stack of a cell, those with much light too, each with its classical SIM.
+def _clean_stacks(cell: Cell, declared: Declared) -> tuple[dict[str, Raw], list[str]]:
+    """Stacks with much light, and which cannot be used: a cell with a good image of its own does without.
 
     Raises:
-        Unusable: if one cannot be made.
+        Unusable: if one cannot be used and would be the reference.
     """
-    clean = {_name(key): raw_of(listed, reading.declared) for key, listed in cell.clean.items()}
-    files = {**cell.raw, **{_name(key): listed for key, listed in cell.clean.items()}}
-    taken = [
-        _field(cell.name, level, raw, files[level].where, structure, reading)
-        for level, raw in {**stacks, **clean}.items()
-    ]
+    stacks, doubts = {}, []
+    for key, listed in cell.clean.items():
+        try:
+            stacks[_name(key)] = raw_of(listed, declared)
+        except Unusable as reason:
+            if not cell.references:
+                raise
+            doubts.append(f"has no clean frames: {reason}")
+    return stacks, doubts
+
+
+def _refuse_sizes(files: Mapping[str, Listed], stacks: Mapping[str, Raw]) -> None:
+    """All stacks of a cell show the same field."""
+    first, *others = stacks
+    for name in others:
+        one, other = (" x ".join(map(str, stacks[each].stacks.shape[-2:])) for each in (first, name))
+        if one != other:
+            raise Unusable(
+                f"{files[name].where}: is {other} pixels, but {files[first].where} of the same cell {one}; all "
+                "stacks of a cell show the same field"
+            )
+
+
+def _reconstructed(taken: Sequence[Field], reading: Reading, needed: Container[str]) -> dict[str, Field]:
+    """Every stack of a cell with its classical SIM.
+
+    Raises:
+        Unusable: if one of the levels that are `needed` has none.
+    """
     made = with_reconstructions(taken, reading.reconstruction)
     for field in made:
-        if "reconstruction" not in field.images:
+        if field.level in needed and "reconstruction" not in field.images:
             raise Unusable(f"{field.level}: {field.notes[-1].removeprefix('no reconstruction: ')}")
     return {field.level: field for field in made}
 
@@ -175,14 +203,17 @@ def _with_clean(field: Field, brighter: Field | None, needed: bool) -> tuple[Fie
     """
     if brighter is None:
         return field, None
+    microscope = field.microscope
+    cutoff = microscope.cutoff_per_um * microscope.pixel_um
     try:
-        image, how = as_bright(brighter.image("raw"), field.image("raw"))
+        clean = as_bright(brighter.image("raw"), field.image("raw"), cutoff)
     except BadInput as reason:
         if needed and isinstance(reason, Moved):
-            raise Unusable(f"{field.level}: {reason}") from None
+            raise Unusable(f"{field.level}: {reason}; what is made of those would be its reference") from None
         return field, f"{field.level} has no clean frames: {reason}"
-    note = f"raw_clean: frames of {brighter.level} {how}"
-    return replace(field.with_images({"raw_clean": image}), notes=(*field.notes, note)), None
+    note = f"raw_clean: frames of {brighter.level} {clean.how}"
+    field = replace(field.with_images({"raw_clean": clean.frames}), notes=(*field.notes, note))
+    return field, clean.doubt and f"{field.level} is {clean.doubt}"
 
 
 def _doubts(cell: Cell, field: Field, reference: Image | None) -> list[str]:
@@ -192,15 +223,16 @@ def _doubts(cell: Cell, field: Field, reference: Image | None) -> list[str]:
     widefield = field.image("widefield")
     found = squirrel(reference, widefield)
     if found.rsp >= LIKE:
-        moved_px = shift_px(_on_raw_pixels(reference), widefield)
-        told = f"{cell.name}: its reference lies {moved_px:.1f} raw pixels beside its raw frames; register it first"
-        return [told] if moved_px > OFF_PX else []
+        cutoff = field.microscope.cutoff_per_um * field.microscope.pixel_um
+        shift = shift_between(_on_raw_pixels(reference), widefield, cutoff)
+        if shift is None or shift.surely_px <= OFF_PX:
+            return []
+        return [f"its reference lies {shift.px:.1f} raw pixels beside its raw frames; register it first"]
     _refuse_turned(cell, field, reference, found.rsp)
     if found.rsp >= UNLIKE:
         return []
     return [
-        f"{cell.name}: its reference is hardly like its raw frames (correlation {found.rsp:.2f}); is it of the same "
-        "cell?"
+        f"its reference is hardly like its raw frames (correlation {found.rsp:.2f}); is it of the same cell?"
     ]
 
 

@@ -176,7 +176,7 @@ def misfit(restorer: Restorer, target: Target) -> str | None:
             f"it restores stacks of {card.angles} angles x {card.phases} phases, these have {target.layout[0]} x "
             f"{target.layout[1]}"
         )
-    if missing := task.missing(target.roles):
+    if missing := task.missing_to_judge(target.roles):
         return f"it needs the role '{missing[0]}', and these fields have {', '.join(sorted(target.roles))}"
     return None
 

@@ -143,14 +143,15 @@ class _Inquiry:
     def _study(self, place: Place) -> tuple[Study, Plan]:
         networks = [source.restorer.network for source in self.sources]
         divisors = [network.divisor for network in networks]
-        cells = len(self.prepared.split.train)
+        prepared = self.prepared.towards(self.sources[0].restorer.recipe.task.target)
+        cells = len(prepared.split.train)
         adapted, notes = fitted(self.settings.study, self.facts.edge_px, divisors, cells)
         for text in notes:
             note(text)
         trials = Trials(place.work / "trials" / self.key)
         study = Study(
             adapted,
-            self.prepared,
+            prepared,
             str(self.prepared.folder.resolve()),
             trials,
             self.settings.evaluation.bootstrap,

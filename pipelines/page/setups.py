@@ -50,7 +50,7 @@ def _simulated(params: Params) -> dict[str, str]:
 
 def _taken(prepared: Prepared) -> dict[str, str]:
     """As its training cells show it; the test cells stay closed."""
-    fields = prepared.fields("train")
+    fields = prepared.fields("train", limit_bytes=0)  # only few facts of many images are wanted
     first, light = fields[0], prepared.light(fields)
     unit = "photo-electrons" if first.unit == "photons" else "counts above the offset"
     rows, columns = first.image("raw").shape[-2:]
@@ -60,8 +60,11 @@ def _taken(prepared: Prepared) -> dict[str, str]:
         "Light": _light({level: light[level] for level in prepared.levels}, unit),
         "Field": _field(min(rows, columns), first.microscope, first.image("reference").shape[-1] // columns),
     }
-    if left_out := what_was_brought(prepared.folder).left_out:
+    brought = what_was_brought(prepared.folder)
+    if left_out := brought.left_out:
         facts["Left out"] = f"{len(left_out)} cells: {', '.join(left_out)}; scores are those of the others"
+    if brought.notes:
+        facts["To be known"] = "; ".join(brought.notes)
     return facts
 
 

@@ -137,7 +137,9 @@ def fit_and_save(
 def pictures(prepared: Prepared, model: Path, folder: Path, evaluation: Evaluation) -> Path:
     """The first validation cell at every light level, as it was, restored, and what is wrong with it."""
     folder.mkdir(exist_ok=True)
-    restorer, fields = Restorer.load(model), prepared.fields("val")
+    restorer = Restorer.load(model)
+    truth, fields = restorer.recipe.task.truth, prepared.fields("val")
+    fields = [field for field in fields if truth in field.images] or fields
     first = [field for field in fields if field.cell == fields[0].cell]
     for restored in restore(first, {restorer.card.arm: restorer}):
         table = score(restored, evaluation.border_px)

@@ -69,11 +69,10 @@ def restore(
     """Restore each field with every arm, and with every baseline that its metadata allow.
 
     Where an arm restores raw frames, what is judged is their reconstruction, made with `settings` and the stripes that
-    the noisy frames show. A field that has no clean frames, where others have, is itself what those were made of, and
-    is not judged by them.
+    the noisy frames show. Where some fields have no clean frames to be judged by, the others are judged.
     """
     task = next(iter(arms.values())).recipe.task
-    role = _role_of_truth(task)
+    role = task.truth
     judged = [field for field in fields if role not in SOME or role in field.images]
     for field in judged or fields:
         target = truth_of(field, task)
@@ -96,17 +95,9 @@ def truth_of(field: Field, task: Task) -> Image:
     Raises:
         BadInput: if the field has no such image.
     """
-    role = _role_of_truth(task)
+    role = task.truth
     image = field.image(role)
     return np.asarray(image.mean(axis=(0, 1)), np.float32) if role == "raw_clean" else image
-
-
-def _role_of_truth(task: Task) -> Role:
-    if task.gives == "image":
-        return task.target  # type: ignore[return-value] # a task that gives an image names a role
-    if task.gives == "frames" or task.input == "reconstruction":
-        return "reference"
-    return "volume_clean" if task.input == "volume" else "raw_clean"
 
 
 def first_frame(field: Field) -> Image:

@@ -122,9 +122,9 @@ def find(name: str, faithful: bool = False, change: Mapping[str, Any] | None = N
 
 
 def fitting(roles: Iterable[Role]) -> list[str]:
-    """The recipes that can learn from fields with images of these roles."""
+    """The recipes that can learn from fields with images of these roles, and be judged."""
     there = set(roles)
-    return [name for name in names() if not find(name).recipe.task.missing(there)]
+    return [name for name in names() if not find(name).recipe.task.missing_to_judge(there)]
 
 
 def without_stripes() -> list[str]:

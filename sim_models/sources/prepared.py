@@ -8,7 +8,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,14 @@ class Prepared:
             for role in AXES
             if all((any if role in SOME else all)(role in names for names in of) for of in found)
         }
+
+    def towards(self, target: str) -> "Prepared":
+        """The same, of the training cells only those that have a target of `SOME`; no file is opened."""
+        if target not in SOME:
+            return self
+        file = f"{target}{ome_fields.SUFFIX}"
+        able = tuple(cell for cell in self.split.train if any((self.folder / cell).glob(f"*/{file}")))
+        return replace(self, split=self.split.model_copy(update={"train": able}))
 
     def _names(self, part: Part) -> list[set[str]]:
         """Of the images of each field."""

@@ -91,7 +91,7 @@ def lay_out(job: Job) -> LaidOut:
         BadInput: if fields, crop, recipe and source do not fit each other.
     """
     prepared = Prepared.open(Path(job.dataset))
-    fields = _of_cells(job, fields_of(prepared, "train", job.recipe.task))
+    fields = _of_cells(job, prepared, fields_of(prepared, "train", job.recipe.task))
     validation_fields = fields_of(prepared, "val", job.recipe.task)
     source = Restorer.load(Path(job.source)) if job.source else None
     # A network expects the numbers it was trained on, so a source keeps its normaliser.
@@ -166,10 +166,10 @@ def _fields_of(prepared: Prepared, part: Part, light: str, target: str) -> tuple
     return tuple(field for field in fields if field.level == level)
 
 
-def _of_cells(job: Job, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+def _of_cells(job: Job, prepared: Prepared, fields: tuple[Field, ...]) -> tuple[Field, ...]:
     if job.cells is None:
         return fields
-    known = {field.cell for field in fields}
+    known = prepared.split.train
     if strangers := [cell for cell in job.cells if cell not in known]:
         raise BadInput(
             f"{job.dataset}: '{strangers[0]}' is no training cell of its split; there are {', '.join(sorted(known))}"

@@ -145,6 +145,7 @@ class Study:
 
     settings: StudySettings
     prepared: Prepared
+    """whose training cells all have what is learned towards"""
     folder: str
     """of the prepared fields, as the workers see it"""
     trials: Trials

@@ -38,7 +38,7 @@ QUALITY = {
 """PSNR of each arm at low light (dB); classical SIM gains most from light"""
 
 
-NUM_MODELS, NUM_TRANSFERS = 3, 1
+NUM_MODELS, NUM_TRANSFERS = 2, 1
 NUM_STORIES = NUM_MODELS + NUM_TRANSFERS
 """of the study in params.yaml, each with a picture for two light levels"""
 
@@ -139,7 +139,7 @@ def _matrix() -> pd.DataFrame:
     names = ["microtubules", "ccps", "er"]
     rows = [
         (f"{source}_nafnet", target, level, 36.0, 39 + 0.3 * place, 3.0, 2.8, 3.2, 6, source == target)
-        for place, source in enumerate(names)
+        for place, source in enumerate(names[:2])
         for target in names
         for level in ("all", "low", "high")
     ]
@@ -249,7 +249,7 @@ def test_a_decision_is_told_with_its_numbers(page: str) -> None:
 
 def test_the_best_source_of_each_target_is_named(page: str) -> None:
     text = Reader(page).text
-    assert "clathrin-coated pits: endoplasmic reticulum (39.60 dB, 0.60 dB above microtubules)" in text
+    assert "endoplasmic reticulum: clathrin-coated pits (39.30 dB, 0.30 dB above microtubules)" in text
 
 
 def test_a_study_without_a_matrix_has_no_such_section(
