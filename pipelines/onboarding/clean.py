@@ -29,9 +29,11 @@ BLOCKS = 8
 """along each edge of a field, left out in turn: how much results vary tells their standard error"""
 SURE = 2.0
 """standard errors"""
+SEEN = 3.0
+"""standard errors of stripes that are there, and of a shift: errors of few frequencies are small by chance"""
 SIGNAL = 5.0
 """times the power of the noise, in frequencies that tell where a cell lies; noise reaches it in 0.7 % of them"""
-FEWEST_SIGNALS, COARSEST = 30, 4.0
+FEWEST_SIGNALS, COARSEST = 80, 4.0
 """such frequencies to tell a shift; and cycles per field below which light is haze as often as cell"""
 FEWEST_PHASES = 3
 """that have a harmonic with a phase"""
@@ -96,7 +98,7 @@ class Shift:
     @property
     def surely_px(self) -> float:
         """At least."""
-        return self.px - SURE * self.error_px
+        return self.px - SEEN * self.error_px
 
 
 def shift_between(one: Image, other: Image, cutoff: float) -> Shift | None:
@@ -158,12 +160,14 @@ def _refuse_moved_stripes(bright: Image, dim: Image, gain: float, cutoff: float)
         for share in found:
             if share.size + SURE * share.size_error < FAINT * gain:
                 raise BadInput(f"angle {angle + 1} has other stripes than the frames with much light")
-            if share.turned - SURE * share.turned_error > MOVED_RAD:
+            if share.seen and share.turned - SURE * share.turned_error > MOVED_RAD:
                 raise BadInput(
                     f"the stripes of angle {angle + 1} lie {math.degrees(share.turned):.0f} degrees beside those of "
                     "the frames with much light"
                 )
-        if len(one) >= FEWEST_PHASES and all(SURE * share.turned_error > MOVED_RAD for share in found):
+        if len(one) >= FEWEST_PHASES and all(
+            not share.seen or SURE * share.turned_error > MOVED_RAD for share in found
+        ):
             unsure = True
     if not unsure:
         return None
@@ -185,6 +189,11 @@ class _Share:
     def size(self) -> float:
         """For the light of the bright frames."""
         return abs(self.whole)
+
+    @property
+    def seen(self) -> bool:
+        """Whether there is more than noise, which has a phase as well."""
+        return self.size > SEEN * self.size_error
 
     @property
     def turned(self) -> float:

@@ -337,7 +337,9 @@ def test_a_cell_that_moved_away_from_its_own_reference_is_left_out(tmp_path: Pat
     _moved(MOVES["cell"][0], tmp_path / "toy")
     bring(dataset, tmp_path / "fields")
     (reason,) = what_was_brought(tmp_path / "fields").left_out.values()
-    assert reason.startswith("dim: the cell lies 1.9 pixels beside where the frames with much light have it; what")
+    assert reason.startswith(
+        "dim: the cell lies 1.9 pixels beside where the frames with much light have it; what"
+    )
 
 
 def test_a_reference_that_lies_beside_its_frames_is_told(tmp_path: Path) -> None:
