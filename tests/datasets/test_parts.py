@@ -138,8 +138,10 @@ def test_what_is_left_serves_a_mirror_and_fewer_cells(
 
 
 FETCH = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background, it is ignored
 from sim_models.datasets import read
 from sim_models.datasets.fetch import fetch
 from sim_models.datasets.limits import Limits

@@ -45,7 +45,7 @@ def noisy(seed: int = 2, frames: int = 8) -> torch.Tensor:
     return torch.poisson(clean + 5, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("place", [(12.0, 12.0), (11.7, 12.3), (10.1, 13.9)])
+@pytest.mark.parametrize("place", [(12.0, 12.0), (10.1, 13.9)])
 @pytest.mark.parametrize("analysis", ANALYSES, ids=str)
 def test_a_point_is_found_where_it_is_between_pixels(
     place: tuple[float, float], analysis: dict[str, Any]
