@@ -32,7 +32,22 @@ app = typer.Typer(
 
 PUBLIC, OWN = Path("data/public"), Path("datasets")
 Into = Annotated[Path, typer.Option(help="Folder of all datasets; each gets a folder of its name in it.")]
-Own = Annotated[Path, typer.Option("--own", help="Folder of your own datasets, which `data add` writes.")]
+
+
+def _there(own: Path) -> Path:
+    """Only the usual folder may be missing: who names another means one that is there."""
+    from sim_models.config import BadInput
+
+    if own != OWN and not own.is_dir():
+        what = "is no folder" if own.exists() else "does not exist"
+        raise BadInput(f"--own {own}: {what}; name the folder that `sim-models data add` has written")
+    return own
+
+
+Own = Annotated[
+    Path,
+    typer.Option("--own", help="Folder of your own datasets, which `data add` writes.", callback=_there),
+]
 Name = Annotated[
     str, typer.Argument(help="Name of a dataset, public or your own, or a definition file (.yaml).")
 ]

@@ -153,7 +153,7 @@ def test_licences(run: Run, mixed: None) -> None:
         (("show", "renamed"), "datasets/renamed.yaml: is called 'other'"),
         (("licences", "nope"), ", and of your own in datasets: datasets/biosr-er.yaml, cloned, mine, zebra"),
         (("show", "../mine"), "there is no dataset '../mine'"),
-        (("show", "nope", "--own", "x"), "of your own in x: none"),
+        (("show", "nope", "--own", "x"), "--own x: does not exist"),
     ],
 )  # fmt: skip
 def test_one_sentence(run: Run, mixed: None, arguments: tuple[str, ...], said: str) -> None:
@@ -188,3 +188,13 @@ def test_a_file_that_may_not_be_read_is_told(run: Run, monkeypatch: pytest.Monke
     assert "datasets/private.yaml: cannot be read (Permission denied)" in found.problems[0]
     with pytest.raises(BadInput, match="private"):
         find("private", OWN)
+
+
+@pytest.mark.parametrize(("own", "what"), [("nowhere", "does not exist"), ("toy.yaml", "is no folder")])
+def test_a_folder_that_is_named_has_to_be_there(run: Run, own: str, what: str) -> None:
+    Path("toy.yaml").touch()
+    assert run("list", "--own", own) == (
+        2,
+        "",
+        f"error: --own {own}: {what}; name the folder that `sim-models data add` has written\n",
+    )
