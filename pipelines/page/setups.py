@@ -10,6 +10,7 @@ from pipelines.shared.brought import what_was_brought
 from pipelines.shared.params import Params
 from pipelines.shared.stage import DATA
 from sim_models.field import Field, Microscope
+from sim_models.sources.listing import MOST_NAMED
 from sim_models.sources.prepared import Prepared
 
 
@@ -62,7 +63,8 @@ def _taken(prepared: Prepared) -> dict[str, str]:
     }
     brought = what_was_brought(prepared.folder)
     if left_out := brought.left_out:
-        facts["Left out"] = f"{len(left_out)} cells: {', '.join(left_out)}; scores are those of the others"
+        more = f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
+        facts["Left out"] = f"{', '.join(list(left_out)[:MOST_NAMED])}{more}; scores are those of the others"
     if brought.notes:
         facts["To be known"] = "; ".join(brought.notes)
     return facts
