@@ -58,7 +58,7 @@ benchmark: $(READY)  ## train every recipe at equal compute, or what is left of 
 	@$(MAKE) --no-print-directory repro STUDY=studies/recipes
 	@$(IN_VENV) python benchmarks/recipes/document.py studies/recipes docs/benchmark_recipes.md
 
-benchmark-small: $(READY)  ## the same with four recipes, hardly trained: minutes; writes build/benchmark_recipes.md
+benchmark-small: $(READY)  ## the same with two recipes, hardly trained: minutes; writes build/benchmark_recipes.md
 	@$(MAKE) --no-print-directory repro STUDY=studies/recipes_small
 	@$(IN_VENV) python benchmarks/recipes/document.py studies/recipes_small build/benchmark_recipes.md
 

@@ -135,10 +135,7 @@ SMALL = Plan(
     cells=6,
     test_share=0.5,
     structures=("microtubules",),
-    models=tuple(
-        Trained("microtubules", recipe)
-        for recipe in ("unet_fairsim", "wiener_nafnet", "deconoising", "pre_red")
-    ),
+    models=tuple(Trained("microtubules", recipe) for recipe in ("wiener_nafnet", "pre_red")),
 )
 
 PLANS = (FULL, SMALL)
