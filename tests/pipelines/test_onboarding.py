@@ -342,6 +342,40 @@ def test_a_cell_that_moved_away_from_its_own_reference_is_left_out(tmp_path: Pat
     )
 
 
+def _with_a_fourth(folder: Path) -> None:
+    for level in ("bright", "dim", "reference"):
+        shutil.copy(folder / level / "cell_1.tif", folder / level / "cell_4.tif")
+
+
+def test_a_study_draws_only_cells_that_have_what_it_learns_towards(tmp_path: Path) -> None:
+    parts = with_parts(train=("cell_1", "cell_2"), val=("cell_3",), test=("cell_4",))
+    dataset = written("level_folders", tmp_path / "toy", **parts)
+    _with_a_fourth(tmp_path / "toy")
+    _moved(MOVES["stripes"][0], tmp_path / "toy")
+    prepared = bring(dataset, tmp_path / "fields")
+    assert prepared.towards("reference").split.train == ("cell_1", "cell_2")
+    assert prepared.towards("raw_clean").split.train == ("cell_1",)
+    assert "raw_clean" in prepared.roles(PARTS)
+
+
+def test_a_stack_of_another_size_leaves_its_cell_out(tmp_path: Path) -> None:
+    dataset = written("level_folders", tmp_path / "toy")
+    _with_a_fourth(tmp_path / "toy")
+    _moved(lambda frames: frames[:, :48, :48], tmp_path / "toy")
+    bring(dataset, tmp_path / "fields")
+    (reason,) = what_was_brought(tmp_path / "fields").left_out.values()
+    assert "of the same cell" in reason
+    assert "48 x 48" in reason
+
+
+def test_what_learns_without_a_target_needs_something_to_be_judged_by() -> None:
+    task = find("deconoising").recipe.task
+    there: list[Any] = ["raw", "widefield", "reference", "reconstruction"]
+    assert task.missing(there) == []
+    assert task.missing_to_judge(there) == [task.truth]
+    assert task.missing_to_judge([*there, task.truth]) == []
+
+
 def test_a_reference_that_lies_beside_its_frames_is_told(tmp_path: Path) -> None:
     dataset = written("level_folders", tmp_path / "toy")
     path = tmp_path / "toy" / "reference" / "cell_2.tif"
