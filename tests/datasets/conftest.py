@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.cli import app
+from pipelines.shared.stage import exit_code
 from sim_models.config import parse
 from sim_models.datasets.definition import Definition
 from sim_models.datasets.fetch import fetch
@@ -297,5 +299,20 @@ def get(tmp_path: Path) -> Get:
     ) -> Receipt:  # fmt: skip
         tell = (said if said is not None else []).append
         return fetch(definition, tmp_path / "toy", cells, limits, tell, lambda *_: None)
+
+    return call
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Exit code, stdout and stderr of a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = exit_code(lambda: app(["data", *map(str, arguments)], standalone_mode=False))
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
 
     return call

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from pipelines.cli import app
 from pipelines.datasets import imaging
 from pipelines.datasets.writing import as_yaml
-from pipelines.shared.stage import exit_code
 from sim_models import datasets
 from sim_models.field import FrameOrder
 from sim_models.images.dialects import write_imagej, write_mrc, write_tiff
@@ -28,19 +26,6 @@ RAW = {"angles": 3, "phases": 3, "order": "angle-major", "rows": 64, "columns": 
        "time_points": 1, "sections": 1}  # fmt: skip
 OPTICS = {"numerical_aperture": 1.4, "refractive_index": None, "excitation_um": None, "emission_um": 0.525,
           "pixel_um": 0.065, "camera": None}  # fmt: skip
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, stdout and stderr of a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = exit_code(lambda: app(["data", *map(str, arguments)], standalone_mode=False))
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def mine(raw: dict[str, Any] | None = None, optics: dict[str, Any] | None = None, **more: Any) -> Path:

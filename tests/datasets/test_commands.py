@@ -9,28 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.cli import app
 from pipelines.datasets.licences import may_feed
 from pipelines.datasets.pages import pages
-from pipelines.shared.stage import exit_code
 from sim_models import datasets
 from sim_models.datasets import web
 from tests.datasets.conftest import BODY, QUICK, Server, cells_zip, file_of, toy, tree_of
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, stdout and stderr of a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = exit_code(lambda: app(["data", *map(str, arguments)], standalone_mode=False))
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

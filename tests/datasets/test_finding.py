@@ -7,29 +7,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.cli import app
 from pipelines.datasets.finding import find, own_in
 from pipelines.datasets.writing import as_yaml
-from pipelines.shared.stage import exit_code
 from sim_models import datasets
 from sim_models.config import BadInput
 from tests.datasets.conftest import BODY, Server, file_of, toy
 
 Run = Callable[..., tuple[int, str, str]]
 OWN = Path("datasets")
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Exit code, stdout and stderr of a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = exit_code(lambda: app(["data", *map(str, arguments)], standalone_mode=False))
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def own(stem: str, *files: dict[str, Any], **more: Any) -> Path:
